@@ -1,0 +1,1 @@
+"""The compiled core of fastbp: kernels over C-contiguous arrays of one dtype, and nothing that converts."""

@@ -1,0 +1,7 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+ACTIVATIONS: tuple[str, ...]
+
+def activate(name: str, a: NDArray[Any], order: int = 0) -> tuple[NDArray[Any], ...]: ...

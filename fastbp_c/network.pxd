@@ -1,0 +1,21 @@
+"""A network's records and its pool of workspaces."""
+
+cimport cython
+
+from fastbp_c.records cimport Net
+from fastbp_c.workspace cimport Workspace
+
+
+@cython.final
+cdef class Plan:
+    cdef Net net
+    cdef readonly int typenum
+    cdef readonly list offsets
+    cdef readonly tuple specification
+    cdef list pool
+    cdef int fill_records(self) except -1
+    cdef int place_blocks(self) except -1
+    cdef Workspace take(self, Py_ssize_t N)
+    cdef int check_parameters(self, p) except -1
+    cdef int check_inputs(self, X) except -1
+    cdef int check_batch(self, X, T, weight) except -1

@@ -1,0 +1,228 @@
+"""A network as the kernels see it: layer records, checks, and a pool of workspaces."""
+
+cimport cython
+cimport numpy as cnp
+from libc.stdlib cimport calloc, free
+
+from fastbp_c._check cimport LARGEST_DIMENSION, check_matrix, check_vector
+from fastbp_c.activation cimport activation_id
+from fastbp_c.loss cimport loss_id
+from fastbp_c.passes cimport batch_gradient, batch_loss, predict, sample_gradients
+from fastbp_c.records cimport Layer, Net, work_size
+from fastbp_c.simd cimport FBP_SOFTMAX
+from fastbp_c.workspace cimport Workspace
+
+cnp.import_array()
+
+cdef extern from *:
+    Py_ssize_t PY_SSIZE_T_MAX
+
+cdef enum:
+    # A chunk's workspace should stay in the second-level cache, yet have rows enough for the products to run well.
+    CHUNK_BYTES = 1 << 21
+    SHORTEST_CHUNK = 256
+    LONGEST_CHUNK = 4096
+
+
+@cython.final
+cdef class Plan:
+    """The records of a network of affine layers, and the passes over them for arrays of one dtype.
+
+    Parameters
+    ----------
+    typenum : int
+        NumPy's type number of the dtype, float32 or float64.
+    layers : sequence of (activation, n_in, n_out, bias, slot)
+        `slot` is the index of the layer whose parameters this one uses: its own, or an earlier layer's.
+
+    Notes
+    -----
+    Calls take a workspace from a pool and put it back (list operations, which are atomic), so that one plan may be
+    used from several Python threads at once. A call holds at most `rows` samples' worth of workspace.
+    """
+
+    def __cinit__(self, int typenum, layers):
+        if typenum != cnp.NPY_FLOAT and typenum != cnp.NPY_DOUBLE:
+            raise TypeError(f"typenum: expected that of float32 or float64, got {typenum}")
+        self.typenum = typenum
+        self.specification = tuple(layers)
+        self.pool = []
+        self.offsets = []
+        if not self.specification:
+            raise ValueError("layers: expected at least one layer, got none")
+        self.net.n_layers = len(self.specification)
+        self.net.layers = <Layer *> calloc(self.net.n_layers, sizeof(Layer))
+        if self.net.layers == NULL:
+            raise MemoryError(f"layers: expected room for {self.net.n_layers} records, got none")
+        self.fill_records()
+        self.place_blocks()
+
+    def __dealloc__(self):
+        free(self.net.layers)
+
+    cdef int fill_records(self) except -1:
+        cdef Layer *layer
+        cdef Py_ssize_t l, last = self.net.n_layers - 1
+        place = 0
+        for l, (activation, n_in, n_out, bias, slot) in enumerate(self.specification):
+            layer = &self.net.layers[l]
+            if not 1 <= n_in <= LARGEST_DIMENSION or not 1 <= n_out <= LARGEST_DIMENSION:
+                raise OverflowError(f"layers: expected sizes from 1 to {LARGEST_DIMENSION}, got {n_in} x {n_out}")
+            if l > 0 and n_in != self.net.layers[l - 1].n_out:
+                raise ValueError(f"layers: expected layer {l + 1} to take {self.net.layers[l - 1].n_out} inputs (the "
+                                 f"outputs of layer {l}), got {n_in}")
+            if not 0 <= slot <= l or self.specification[slot][1:] != (n_in, n_out, bias, slot):
+                raise ValueError(f"layers: expected layer {l + 1} to share an earlier layer of its own shape, got {slot}")
+            layer.activation = activation_id("activation", activation)
+            if layer.activation == FBP_SOFTMAX and l < last:
+                raise ValueError(f"layers: expected softmax on the last layer only, got it on layer {l + 1} of {last + 1}")
+            layer.n_in, layer.n_out = n_in, n_out
+            if slot == l:
+                self.offsets.append((place, place + n_in * n_out if bias else -1))
+                place += n_in * n_out + (n_out if bias else 0)
+            else:
+                self.offsets.append(self.offsets[slot])
+            if place > PY_SSIZE_T_MAX // 16:
+                raise MemoryError(f"layers: expected parameters that fit in memory, got {place}")
+            layer.W, layer.b = self.offsets[l]
+        seen = set()
+        for l in range(last, -1, -1):
+            self.net.layers[l].opens = self.specification[l][4] not in seen
+            seen.add(self.specification[l][4])
+        self.net.n_inputs = self.net.layers[0].n_in
+        self.net.n_outputs = self.net.layers[last].n_out
+        self.net.n_parameters = place
+        return 0
+
+    cdef int place_blocks(self) except -1:
+        cdef Net *net = &self.net
+        cdef Py_ssize_t l, width = 0, itemsize = 4 if self.typenum == cnp.NPY_FLOAT else 8
+        for l in range(net.n_layers):
+            net.layers[l].z = width
+            net.layers[l].h1 = width + net.layers[l].n_out
+            net.layers[l].delta = width + 2 * net.layers[l].n_out
+            width += 3 * net.layers[l].n_out
+        net.scratch = width
+        net.X = net.scratch + 2 * net.n_outputs
+        net.T = net.X + net.n_inputs
+        net.weight = net.T + net.n_outputs
+        net.width = net.weight + 1
+        net.rows = max(SHORTEST_CHUNK, min(LONGEST_CHUNK, CHUNK_BYTES // (net.width * itemsize)))
+        return 0
+
+    @property
+    def n_parameters(self):
+        return self.net.n_parameters
+
+    cdef Workspace take(self, Py_ssize_t N):
+        """A workspace for batches of N samples; the caller appends it to the pool when done."""
+        cdef Workspace workspace
+        try:
+            workspace = self.pool.pop()
+        except IndexError:
+            workspace = Workspace()
+        workspace.reserve(work_size(&self.net, N) * (4 if self.typenum == cnp.NPY_FLOAT else 8))
+        return workspace
+
+    cdef int check_parameters(self, p) except -1:
+        return check_vector("parameters", p, self.typenum, self.net.n_parameters, "the network's parameters", False)
+
+    cdef int check_inputs(self, X) except -1:
+        return check_matrix("X", X, self.typenum, -1, "", self.net.n_inputs, "the network's inputs", False)
+
+    cdef int check_batch(self, X, T, weight) except -1:
+        self.check_inputs(X)
+        check_matrix("T", T, self.typenum, X.shape[0], "the rows of X", self.net.n_outputs, "the network's outputs",
+                     False)
+        if weight is not None:
+            check_vector("sample_weight", weight, self.typenum, X.shape[0], "one a row of X", False)
+        return 0
+
+    def loss_name_check(self, loss):
+        """Raise what a loss of this name would raise on this network."""
+        loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
+
+    def forward(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray Y not None):
+        """Y[n, k] = y_k(x_n); Y (N, K) is overwritten and must not overlap X"""
+        self.check_parameters(p)
+        self.check_inputs(X)
+        cdef Py_ssize_t N = X.shape[0]
+        check_matrix("out", Y, self.typenum, N, "the rows of X", self.net.n_outputs, "the network's outputs", True)
+        cdef Workspace work = self.take(N)
+        with nogil:
+            if self.typenum == cnp.NPY_FLOAT:
+                predict(&self.net, N, <const float *> cnp.PyArray_DATA(p), <const float *> cnp.PyArray_DATA(X),
+                        <float *> cnp.PyArray_DATA(Y), <float *> work.memory)
+            else:
+                predict(&self.net, N, <const double *> cnp.PyArray_DATA(p), <const double *> cnp.PyArray_DATA(X),
+                        <double *> cnp.PyArray_DATA(Y), <double *> work.memory)
+        self.pool.append(work)
+
+    def loss(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None, cnp.ndarray weight, loss):
+        """sum_n weight_n E_n"""
+        cdef int error = loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
+        self.check_parameters(p)
+        self.check_batch(X, T, weight)
+        cdef Py_ssize_t N = X.shape[0]
+        cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
+        cdef double value
+        cdef Workspace work = self.take(N)
+        with nogil:
+            if self.typenum == cnp.NPY_FLOAT:
+                value = batch_loss(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
+                                   <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
+                                   <const float *> w, <float *> work.memory)
+            else:
+                value = batch_loss(&self.net, error, N, <const double *> cnp.PyArray_DATA(p),
+                                   <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
+                                   <const double *> w, <double *> work.memory)
+        self.pool.append(work)
+        return value
+
+    def loss_and_gradient(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
+                          cnp.ndarray weight, loss, double scale, cnp.ndarray g not None):
+        """g = scale sum_n weight_n dE_n/dw; returns sum_n weight_n E_n, not scaled"""
+        cdef int error = loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
+        self.check_parameters(p)
+        self.check_batch(X, T, weight)
+        check_vector("out", g, self.typenum, self.net.n_parameters, "the network's parameters", True)
+        cdef Py_ssize_t N = X.shape[0]
+        cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
+        cdef double value
+        cdef Workspace work = self.take(N)
+        with nogil:
+            if self.typenum == cnp.NPY_FLOAT:
+                value = batch_gradient(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
+                                       <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
+                                       <const float *> w, <float> scale, <float *> cnp.PyArray_DATA(g),
+                                       <float *> work.memory)
+            else:
+                value = batch_gradient(&self.net, error, N, <const double *> cnp.PyArray_DATA(p),
+                                       <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
+                                       <const double *> w, scale, <double *> cnp.PyArray_DATA(g),
+                                       <double *> work.memory)
+        self.pool.append(work)
+        return value
+
+    def per_sample_gradients(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
+                             cnp.ndarray weight, loss, double scale, cnp.ndarray G not None):
+        """G[n] = scale weight_n dE_n/dw; G (N, P) is overwritten"""
+        cdef int error = loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
+        self.check_parameters(p)
+        self.check_batch(X, T, weight)
+        cdef Py_ssize_t N = X.shape[0]
+        check_matrix("out", G, self.typenum, N, "the rows of X", self.net.n_parameters, "the network's parameters", True)
+        cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
+        cdef Workspace work = self.take(N)
+        with nogil:
+            if self.typenum == cnp.NPY_FLOAT:
+                sample_gradients(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
+                                 <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
+                                 <const float *> w, <float> scale, <float *> cnp.PyArray_DATA(G),
+                                 <float *> work.memory)
+            else:
+                sample_gradients(&self.net, error, N, <const double *> cnp.PyArray_DATA(p),
+                                 <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
+                                 <const double *> w, scale, <double *> cnp.PyArray_DATA(G),
+                                 <double *> work.memory)
+        self.pool.append(work)

@@ -1,0 +1,175 @@
+"""The passes over the layer records.
+
+Design:
+a) A pass is one loop over the records of records.pxd, in one direction, for one chunk of samples: `forward` fills z and
+   h', `deltas` fills delta, and what is wanted from them (a gradient, per-sample gradients) is collected by a third loop.
+b) The functions at the end cut a batch into chunks, so that the workspace stays in cache however long the batch is.
+c) Nothing here allocates, and nothing can fail: shapes, types and the workspace's size were checked by the caller.
+"""
+
+from cython cimport floating
+from libc.string cimport memset
+
+from fastbp_c cimport simd
+from fastbp_c.affine cimport affine_delta, affine_forward, affine_gradient
+from fastbp_c.records cimport Layer, Net, pitch
+from fastbp_c.simd cimport FBP_IDENTITY, FBP_SOFTMAX
+
+
+cdef inline const floating *part(const floating *x, Py_ssize_t place) noexcept nogil:
+    """x from that place on; NULL for a missing array (x is NULL) or part (place is negative)"""
+    if x == NULL or place < 0:
+        return NULL
+    return x + place
+
+
+cdef void forward(
+    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *a_last, floating *work,
+    bint keep_derivatives,
+) noexcept nogil:
+    """a^l = z^(l-1) W^l + b^l, z^l = h_l(a^l), and h'_l(a^l) if wanted; a^L goes to a_last and is left as it is"""
+    cdef Py_ssize_t block = pitch(N), l
+    cdef const floating *z = X
+    cdef floating *a
+    cdef const Layer *layer
+    for l in range(net.n_layers):
+        layer = &net.layers[l]
+        a = a_last if l == net.n_layers - 1 else work + layer.z * block
+        affine_forward(z, p + layer.W, part(p, layer.b), a, N, layer.n_in, layer.n_out)
+        if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
+            simd.activate(layer.activation, N * layer.n_out, a, a,
+                          work + layer.h1 * block if keep_derivatives else NULL, NULL)
+        z = a
+
+
+cdef void deltas(const Net *net, Py_ssize_t N, const floating *p, floating *work) noexcept nogil:
+    """delta^l = h'_l(a^l) * (delta^(l+1) W^(l+1)^T) for l < L, from delta^L   (PRML 5.56)"""
+    cdef Py_ssize_t block = pitch(N), l
+    cdef const Layer *layer
+    cdef const Layer *below
+    for l in range(net.n_layers - 1, 0, -1):
+        layer = &net.layers[l]
+        below = &net.layers[l - 1]
+        affine_delta(work + layer.delta * block, p + layer.W, work + below.delta * block, N, layer.n_in, layer.n_out)
+        if below.activation != FBP_IDENTITY:
+            simd.multiply(N * below.n_out, work + below.h1 * block, work + below.delta * block)
+
+
+cdef inline const floating *layer_input(
+    const Net *net, Py_ssize_t l, Py_ssize_t block, const floating *X, const floating *work,
+) noexcept nogil:
+    """z^(l-1)"""
+    return X if l == 0 else work + net.layers[l - 1].z * block
+
+
+cdef void gradient(
+    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, const floating *work,
+) noexcept nogil:
+    """dE/dW^l = z^(l-1)^T delta^l, dE/db^l = sum_n delta^l_n, every use of a slot adding its term   (PRML 5.53)"""
+    cdef Py_ssize_t block = pitch(N), l
+    cdef const Layer *layer
+    for l in range(net.n_layers - 1, -1, -1):
+        layer = &net.layers[l]
+        affine_gradient(work + layer.delta * block, layer_input(net, l, block, X, work), g + layer.W,
+                        NULL if layer.b < 0 else g + layer.b, N, layer.n_in, layer.n_out,
+                        accumulate or not layer.opens)
+
+
+cdef void gradient_rows(
+    const Net *net, Py_ssize_t N, const floating *X, const floating *one, floating *G, const floating *work,
+) noexcept nogil:
+    """G[n] = dE_n/dw: the outer product z^(l-1)_n delta^l_n in the place of W^l, delta^l_n in that of b^l"""
+    cdef Py_ssize_t block = pitch(N), P = net.n_parameters, l
+    cdef const Layer *layer
+    for l in range(net.n_layers - 1, -1, -1):
+        layer = &net.layers[l]
+        simd.outer(N, layer.n_in, layer.n_out, layer_input(net, l, block, X, work), work + layer.delta * block,
+                   not layer.opens, G + layer.W, P)
+        if layer.b >= 0:
+            simd.outer(N, 1, layer.n_out, one, work + layer.delta * block, not layer.opens, G + layer.b, P)
+
+
+cdef double output_delta(
+    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
+    const floating *weight, floating scale, floating *work,
+) noexcept nogil:
+    """Forward pass, then delta^L = scale weight_n dE_n/da^L; returns sum_n weight_n E_n"""
+    cdef Py_ssize_t block = pitch(N)
+    cdef const Layer *last = &net.layers[net.n_layers - 1]
+    forward(net, N, p, X, work + last.z * block, work, True)
+    return simd.error(last.activation, error, N, net.n_outputs, work + last.z * block, T, weight, scale,
+                      work + last.delta * block, work + net.scratch * block)
+
+
+cdef void predict(
+    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *Y, floating *work,
+) noexcept nogil:
+    """Y[n, k] = y_k(x_n)"""
+    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
+    cdef const Layer *last = &net.layers[net.n_layers - 1]
+    while start < N:
+        rows = min(net.rows, N - start)
+        forward(net, rows, p, X + start * D, Y + start * K, work, False)
+        if last.activation == FBP_SOFTMAX:
+            simd.softmax(rows, K, Y + start * K, Y + start * K)
+        elif last.activation != FBP_IDENTITY:
+            simd.activate(last.activation, rows * K, Y + start * K, Y + start * K, NULL, NULL)
+        start += rows
+
+
+cdef double batch_loss(
+    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
+    const floating *weight, floating *work,
+) noexcept nogil:
+    """sum_n weight_n E_n; weight may be NULL"""
+    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
+    cdef const Layer *last = &net.layers[net.n_layers - 1]
+    cdef floating *a
+    cdef double value = 0
+    while start < N:
+        rows = min(net.rows, N - start)
+        a = work + last.z * pitch(rows)
+        forward(net, rows, p, X + start * D, a, work, False)
+        value += simd.error(last.activation, error, rows, K, a, T + start * K,
+                            part(weight, start), <floating> 1, <floating *> NULL,
+                            work + net.scratch * pitch(rows))
+        start += rows
+    return value
+
+
+cdef double batch_gradient(
+    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
+    const floating *weight, floating scale, floating *g, floating *work,
+) noexcept nogil:
+    """g = scale sum_n weight_n dE_n/dw, overwritten; returns sum_n weight_n E_n"""
+    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
+    cdef double value = 0
+    if N == 0:
+        memset(g, 0, net.n_parameters * sizeof(floating))
+    while start < N:
+        rows = min(net.rows, N - start)
+        value += output_delta(net, error, rows, p, X + start * D, T + start * K,
+                              part(weight, start), scale, work)
+        deltas(net, rows, p, work)
+        gradient(net, rows, X + start * D, start > 0, g, work)
+        start += rows
+    return value
+
+
+cdef void sample_gradients(
+    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
+    const floating *weight, floating scale, floating *G, floating *work,
+) noexcept nogil:
+    """G[n] = scale weight_n dE_n/dw, overwritten"""
+    cdef Py_ssize_t start = 0, rows, i, D = net.n_inputs, K = net.n_outputs
+    cdef floating *one
+    while start < N:
+        rows = min(net.rows, N - start)
+        output_delta(net, error, rows, p, X + start * D, T + start * K, part(weight, start),
+                     scale, work)
+        deltas(net, rows, p, work)
+        one = work + net.scratch * pitch(rows)  # the error function is done with it
+        for i in range(rows):
+            one[i] = 1
+        gradient_rows(net, rows, X + start * D, one, G + start * net.n_parameters, work)
+        start += rows

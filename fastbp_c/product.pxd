@@ -1,0 +1,38 @@
+"""Every matrix product of the library goes through here: the one place that decides who computes it.
+
+Own kernels (src/gemm.inc.h) up to OWN_LIMIT multiply-adds, BLAS beyond it. `benches/bench_product.py` shows why: below
+it BLAS packs and dispatches for more than it gains; above it a product takes a millisecond and BLAS may well use more
+than one core for it. So no small product ever wakes BLAS's threads, and no thread limit has to be set and given back.
+"""
+
+from cython cimport floating
+from libc.string cimport memcpy
+
+from fastbp_c._blas cimport gemm
+from fastbp_c.simd cimport FBP_ADD, FBP_BIAS, kernels_d, kernels_f
+
+cdef enum:
+    OWN_LIMIT = 1 << 26
+
+
+cdef inline void product(
+    bint trans_a, bint trans_b, Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const floating *A, const floating *B,
+    int start, const floating *bias, floating *C,
+) noexcept nogil:
+    """C[m, n] = start[m, n] + op(A)[m, k] op(B)[k, n]   start: FBP_ZERO, FBP_ADD (C itself), FBP_BIAS (bias[n])"""
+    cdef Py_ssize_t a_row = 1 if trans_a else K, a_col = M if trans_a else 1
+    cdef Py_ssize_t b_row = 1 if trans_b else N, b_col = K if trans_b else 1
+    cdef Py_ssize_t m
+    if M == 0 or N == 0:
+        return
+    if kernels_f.gemm != NULL and <double> M * N * K <= OWN_LIMIT:
+        if floating is float:
+            kernels_f.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, N, start, bias)
+        else:
+            kernels_d.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, N, start, bias)
+        return
+    if start == FBP_BIAS:
+        for m in range(M):
+            memcpy(C + m * N, bias, N * sizeof(floating))
+    gemm(c"T" if trans_a else c"N", c"T" if trans_b else c"N", M, N, K, <floating> 1, A, M if trans_a else K, B,
+         K if trans_b else N, <floating> (1 if start == FBP_ADD or start == FBP_BIAS else 0), C, N)

@@ -1,0 +1,350 @@
+/* Activation functions: z = h(a), h1 = h'(a) and h2 = h''(a), elementwise.
+ *
+ * Included once per type and instruction set, with REAL, IS_FLOAT, NAME(x) and INLINE defined.
+ *
+ * Design:
+ * a) A function is one branch-free scalar routine which computes all three values; the compiler drops what a
+ *    loop does not store. To add one: write the routine, add a line to FBP_ACTIVATIONS.
+ * b) Everything rests on one exponential, always of an argument <= 0, whose result cannot overflow.
+ * c) Every element, also of the tail, goes through the same full-width vector code: its result does not depend
+ *    on where it stands in the array.
+ * d) NaN goes in and comes out. The comparisons are written so that they let it pass.
+ */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#undef BITS
+#undef C
+#undef FABS
+#undef COPYSIGN
+#undef MANTISSA_BITS
+#undef BIAS
+#undef LOW_HALF
+#undef LN2_HI
+#undef LN2_LO
+#undef GELU_END
+#if IS_FLOAT
+#define BITS uint32_t
+#define C(x) x##f
+#define FABS fabsf
+#define COPYSIGN copysignf
+#define MANTISSA_BITS 23
+#define BIAS 127
+#define LOW_HALF 0xfffu         /* a 24-bit significand without these bits has an exact square */
+#define LN2_HI 0x1.62e4p-1f     /* 16 bits: exact when multiplied by an exponent */
+#define LN2_LO 0x1.7f7d1cp-20f
+#define GELU_END 14.07978f       /* sqrt(2 (BIAS + LIFT) ln 2): e^(-u^2/2) underflows even when lifted */
+#else
+#define BITS uint64_t
+#define C(x) x
+#define FABS fabs
+#define COPYSIGN copysign
+#define MANTISSA_BITS 52
+#define BIAS 1023
+#define LOW_HALF 0x7ffffffu
+#define LN2_HI 0x1.62e42fefa3p-1
+#define LN2_LO 0x1.3de6af278ece6p-42
+#define GELU_END 37.95207
+#endif
+
+#define LN2 C(0x1.62e42fefa39efp-1)
+#define LOG2_E C(0x1.71547652b82fep+0)
+#define SQRT_HALF C(0x1.6a09e667f3bcdp-1)
+#define INV_SQRT_2PI C(0x1.9884533d43651p-2)
+#define TWO_TO_MANTISSA ((REAL)((BITS)1 << MANTISSA_BITS))
+
+/* Powers of two that keep a product in the normal range until its last factor (see exp_parts). */
+#define LIFT 16
+#define UNLIFT C(0x1p-16)
+
+static INLINE BITS NAME(bits)(REAL x)
+{
+    BITS b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+static INLINE REAL NAME(from_bits)(BITS b)
+{
+    REAL x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+/* min(u, limit), but NaN for u = NaN */
+static INLINE REAL NAME(at_most)(REAL u, REAL limit)
+{
+    return limit < u ? limit : u;
+}
+
+/* e^r - 1 for |r| <= ln(2)/2, minimax in relative error: 2^-26.0, 2^-55.5 */
+static INLINE REAL NAME(expm1_reduced)(REAL r)
+{
+#if IS_FLOAT
+    REAL c = 0x1.6bf396p-10f;
+    c = 0x1.122a0ap-7f + r * c;
+    c = 0x1.5556c0p-5f + r * c;
+    c = 0x1.5554aep-3f + r * c;
+    c = 0x1.fffffep-2f + r * c;
+#else
+    REAL c = 0x1.ae88dde18c40cp-26;
+    c = 0x1.28a468f2c4cffp-22 + r * c;
+    c = 0x1.71de7a586e399p-19 + r * c;
+    c = 0x1.a019a4fdb8559p-16 + r * c;
+    c = 0x1.a01a01792f7aap-13 + r * c;
+    c = 0x1.6c16c17fa130fp-10 + r * c;
+    c = 0x1.11111111188f4p-7 + r * c;
+    c = 0x1.5555555551fe6p-5 + r * c;
+    c = 0x1.555555555553ap-3 + r * c;
+    c = 0x1.0000000000005p-1 + r * c;
+#endif
+    return r + r * r * c;
+}
+
+/* 2^lift e^(y - d) = s (1 + p), s a power of two and |p| < 0.42, for -(BIAS + lift) ln 2 <= y - d <= 0.
+ *
+ * d is the part of the exponent too small for y, or 0. With s and p apart, s + s p is the exponential and
+ * (s - 1) + s p the exponential minus one, each to the last digit. The result is normal, or rounded into the
+ * subnormals, or 0 (that is s = 0, at the lower end); lift moves this end below that of the final product. */
+static INLINE void NAME(exp_parts)(REAL y, REAL d, int lift, REAL *s, REAL *p)
+{
+    /* Adding 1.5 2^MANTISSA_BITS rounds to an integer, which is then read from the last bits: the biased
+     * exponent of s, shifted into its place. */
+    const REAL shift = C(1.5) * TWO_TO_MANTISSA + (BIAS + lift);
+    const REAL k = (y - d) * LOG2_E + shift;
+    const REAL n = k - shift;
+    *s = NAME(from_bits)(NAME(bits)(k) << MANTISSA_BITS);
+    *p = NAME(expm1_reduced)(y - n * LN2_HI - n * LN2_LO - d);
+}
+
+/* log(1 + x) for x >= 0 */
+static INLINE REAL NAME(log1p)(REAL x)
+{
+    /* 1 + x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2). Both terms of f are exact. */
+    const BITS k = (NAME(bits)(1 + x) - NAME(bits)(SQRT_HALF)) >> MANTISSA_BITS;
+    const REAL n = NAME(from_bits)(NAME(bits)(TWO_TO_MANTISSA) + k) - TWO_TO_MANTISSA;
+    const REAL scale = NAME(from_bits)((BIAS - k) << MANTISSA_BITS);
+    const REAL f = x * scale - (1 - scale);
+
+    /* log(1 + f) = 2 artanh(q) = 2 q + q w L(w), q = f / (2 + f), w = q^2; and 2 q = f - f q */
+    const REAL q = f / (2 + f);
+    const REAL w = q * q;
+#if IS_FLOAT
+    REAL c = 0x1.31e23ep-2f;
+    c = 0x1.995eccp-2f + w * c;
+    c = 0x1.55557ap-1f + w * c;
+#else
+    REAL c = 0x1.2f11aad69c88bp-3;
+    c = 0x1.39a091fe31b9dp-3 + w * c;
+    c = 0x1.746649cb2bd2dp-3 + w * c;
+    c = 0x1.c71c51d76f89dp-3 + w * c;
+    c = 0x1.249249422a871p-2 + w * c;
+    c = 0x1.999999997f9f7p-2 + w * c;
+    c = 0x1.5555555555593p-1 + w * c;
+#endif
+    return n * LN2_HI + (f - (q * (f - w * c) - n * LN2_LO));
+}
+
+static INLINE void NAME(identity)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    *z = a;
+    *h1 = 1;
+    *h2 = 0;
+}
+
+static INLINE void NAME(relu)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    *z = a <= 0 ? 0 : a;
+    *h1 = a > 0 ? 1 : *z;
+    *h2 = a == a ? 0 : a;
+}
+
+static INLINE void NAME(leaky_relu)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    const REAL slope = C(0.01);
+    *z = a > 0 ? a : slope * a;
+    *h1 = a > 0 ? 1 : a <= 0 ? slope : a;
+    *h2 = a == a ? 0 : a;
+}
+
+/* h = 1 / (1 + e^-a),  h' = h (1 - h),  h'' = h' (1 - 2 h) = -h' tanh(a/2) */
+static INLINE void NAME(sigmoid)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    REAL s, p;
+    NAME(exp_parts)(-NAME(at_most)(FABS(a), BIAS * LN2), 0, 0, &s, &p);
+    const REAL t = s + s * p;                   /* e^-|a| */
+    const REAL e = (s - 1) + s * p;             /* e^-|a| - 1 */
+    const REAL r = 1 / (1 + t);
+    *z = (a < 0 ? t : 1) * r;
+    *h1 = t * r * r;
+    *h2 = *h1 * COPYSIGN(e * r, -a);
+}
+
+/* h = (1 - t) / (1 + t), t = e^-2|a|, with the sign of a;  h' = 4 t / (1 + t)^2,  h'' = -2 h h' */
+static INLINE void NAME(tanh)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    REAL s, p;
+    NAME(exp_parts)(-2 * NAME(at_most)(FABS(a), (BIAS + 2) * LN2 / 2), 0, 2, &s, &p);
+    const REAL t4 = s + s * p;                  /* 4 t */
+    const REAL s1 = s / 4;
+    const REAL e = (s1 - 1) + s1 * p;           /* t - 1 */
+    const REAL r = 1 / (2 + e);
+    *z = COPYSIGN(e * r, a);
+    *h1 = t4 * r * r;
+    *h2 = -2 * *z * *h1;
+}
+
+/* h = log(1 + e^a) = max(a, 0) + log(1 + e^-|a|);  h' and h'' are sigmoid and its h' */
+static INLINE void NAME(softplus)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    REAL s, p;
+    NAME(exp_parts)(-NAME(at_most)(FABS(a), BIAS * LN2), 0, 0, &s, &p);
+    const REAL t = s + s * p;
+    const REAL r = 1 / (1 + t);
+    *z = (a <= 0 ? 0 : a) + NAME(log1p)(t);
+    *h1 = (a < 0 ? t : 1) * r;
+    *h2 = t * r * r;
+}
+
+/* h = a S(a),  h' = S (1 + a S(-a)),  h'' = S' (2 - a tanh(a/2)),  S = sigmoid.
+ * For a < 0 the products are formed 2^LIFT times too large: a S(a) is normal where S(a) is not. */
+static INLINE void NAME(silu)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    REAL s, p;
+    const REAL u = NAME(at_most)(FABS(a), (BIAS + LIFT) * LN2);
+    NAME(exp_parts)(-u, 0, LIFT, &s, &p);
+    const REAL t_up = s + s * p;                /* 2^LIFT e^-u */
+    const REAL t = t_up * UNLIFT;
+    const REAL s1 = s * UNLIFT;
+    const REAL e = (s1 - 1) + s1 * p;           /* e^-u - 1 */
+    const REAL r = 1 / (1 + t);
+    const REAL S = (a < 0 ? t_up : 1) * r;
+    const REAL unlift = a < 0 ? UNLIFT : 1;
+    *z = (a < 0 ? -u : a) * S * unlift;
+    *h1 = S * (1 + COPYSIGN(u, a) * ((a < 0 ? 1 : t) * r)) * unlift;
+    *h2 = t_up * r * r * (2 + u * (e * r)) * UNLIFT;
+}
+
+/* Phi(-u) e^(u^2/2) for 0 <= u <= 14.2 or 38.7, as v P(w); minimax in relative error: 2^-24.9, 2^-54.6 */
+static INLINE REAL NAME(normal_tail_ratio)(REAL u)
+{
+#if IS_FLOAT
+    const REAL v = 1 / (u + 3.5f);
+    const REAL w = (u - 3.5f) * v;
+    REAL c = 0x1.d56356p-14f;
+    c = 0x1.bcbbb6p-12f + w * c;
+    c = -0x1.036a30p-11f + w * c;
+    c = -0x1.a063d4p-9f + w * c;
+    c = 0x1.a98182p-8f + w * c;
+    c = 0x1.1d3102p-6f + w * c;
+    c = -0x1.db5a46p-4f + w * c;
+    c = 0x1.42feccp-2f + w * c;
+    c = -0x1.219150p-1f + w * c;
+    c = 0x1.7d241ap-1f + w * c;
+#else
+    const REAL v = 1 / (u + 5);
+    const REAL w = (u - 5) * v;
+    REAL c = -0x1.4600e8569aa79p-32;
+    c = 0x1.8e2ddc0ea7c4bp-30 + w * c;
+    c = 0x1.10acf899d0356p-27 + w * c;
+    c = -0x1.1e9f405e27605p-27 + w * c;
+    c = -0x1.1b92e8b84d08ap-24 + w * c;
+    c = 0x1.5fa53f9a0e4e9p-25 + w * c;
+    c = 0x1.d0d65cfe0afc0p-22 + w * c;
+    c = -0x1.685211018f3f4p-22 + w * c;
+    c = -0x1.73a555cf5a637p-19 + w * c;
+    c = 0x1.0b1ebf5f1c3dbp-18 + w * c;
+    c = 0x1.17dc936ef1502p-16 + w * c;
+    c = -0x1.a1707eeec565dp-15 + w * c;
+    c = -0x1.f2144c2aeabf3p-15 + w * c;
+    c = 0x1.1daf1c3e9e5c4p-11 + w * c;
+    c = -0x1.a2503817d019dp-11 + w * c;
+    c = -0x1.88590ea2bcd4bp-9 + w * c;
+    c = 0x1.54b4d4f4f61e5p-6 + w * c;
+    c = -0x1.1b1c254c9eb31p-4 + w * c;
+    c = 0x1.51f6329f0122ap-3 + w * c;
+    c = -0x1.410ed5f8759e3p-2 + w * c;
+    c = 0x1.fb31653876f9dp-2 + w * c;
+    c = -0x1.54ad03f27ca18p-1 + w * c;
+    c = 0x1.89d3abe1f95aep-1 + w * c;
+#endif
+    return v * c;
+}
+
+/* h = a Phi(a),  h' = Phi + a phi,  h'' = (2 - a^2) phi,  phi and Phi the normal density and distribution.
+ * Lifted for a < 0, as silu is. */
+static INLINE void NAME(gelu)(REAL a, REAL *z, REAL *h1, REAL *h2)
+{
+    REAL s, p;
+    const REAL u = NAME(at_most)(FABS(a), GELU_END);
+    /* u^2/2 = top^2/2 + rest, the first exact; e^(-u^2/2) needs both */
+    const REAL top = NAME(from_bits)(NAME(bits)(u) & ~(BITS)LOW_HALF);
+    const REAL rest = (u - top) * (u + top) / 2;
+    NAME(exp_parts)(-top * top / 2, rest, LIFT, &s, &p);
+    const REAL g = s + s * p;                           /* 2^LIFT e^(-u^2/2) */
+    const REAL q = g * NAME(normal_tail_ratio)(u);      /* 2^LIFT Phi(-u) */
+    const REAL phi = g * INV_SQRT_2PI;                  /* 2^LIFT phi(u) */
+    const REAL unlift = a < 0 ? UNLIFT : 1;
+    const REAL Phi = a < 0 ? q : 1 - q * UNLIFT;
+    *z = (a < 0 ? -u : a) * Phi * unlift;
+    *h1 = (Phi + COPYSIGN(u, a) * (a < 0 ? phi : phi * UNLIFT)) * unlift;
+    *h2 = phi * ((2 - top * top) - 2 * rest) * UNLIFT;
+}
+
+#define FBP_ACTIVATIONS(ENTRY)       \
+    ENTRY(FBP_IDENTITY, identity)     \
+    ENTRY(FBP_SIGMOID, sigmoid)       \
+    ENTRY(FBP_TANH, tanh)             \
+    ENTRY(FBP_RELU, relu)             \
+    ENTRY(FBP_LEAKY_RELU, leaky_relu) \
+    ENTRY(FBP_SOFTPLUS, softplus)     \
+    ENTRY(FBP_GELU, gelu)             \
+    ENTRY(FBP_SILU, silu)
+
+/* One cache line, and the widest vector: full vectors of every instruction set. */
+#define LANES ((ptrdiff_t)(64 / sizeof(REAL)))
+
+/* simd: z may be a, which is no dependence between iterations but looks like one */
+#define LOOP(function, order)                           \
+    _Pragma("omp simd")                                 \
+    for (ptrdiff_t i = 0; i < n; i++) {                 \
+        REAL z_i, h1_i, h2_i;                           \
+        NAME(function)(a[i], &z_i, &h1_i, &h2_i);       \
+        z[i] = z_i;                                     \
+        if (order >= 1) h1[i] = h1_i;                   \
+        if (order >= 2) h2[i] = h2_i;                   \
+    }
+
+#define LOOPS(id, function)                             \
+    case id:                                            \
+        if (h2) LOOP(function, 2)                       \
+        else if (h1) LOOP(function, 1)                  \
+        else LOOP(function, 0)                          \
+        break;
+
+/* activate() for n a multiple of LANES */
+static void NAME(activate_lanes)(int activation, ptrdiff_t n, const REAL *a, REAL *z, REAL *h1, REAL *h2)
+{
+    n &= -LANES;                /* tells the compiler that no loop has a tail */
+    switch (activation) {
+        FBP_ACTIVATIONS(LOOPS)
+    }
+}
+
+/* z = h(a), h1 = h'(a), h2 = h''(a). h2, or h1 and h2, may be NULL; z may be a; no other overlap. */
+static void NAME(activate)(int activation, ptrdiff_t n, const REAL *a, REAL *z, REAL *h1, REAL *h2)
+{
+    const ptrdiff_t body = n & -LANES, tail = n - body;
+    NAME(activate_lanes)(activation, body, a, z, h1, h2);
+    if (tail > 0) {
+        const size_t size = (size_t)tail * sizeof(REAL);
+        REAL in[LANES] = {0}, out[LANES], out1[LANES], out2[LANES];
+        memcpy(in, a + body, size);
+        NAME(activate_lanes)(activation, LANES, in, out, h1 ? out1 : NULL, h2 ? out2 : NULL);
+        memcpy(z + body, out, size);
+        if (h1) memcpy(h1 + body, out1, size);
+        if (h2) memcpy(h2 + body, out2, size);
+    }
+}

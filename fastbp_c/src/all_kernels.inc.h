@@ -1,0 +1,22 @@
+/* All kernels for one instruction set and one type, and the table through which they are called. */
+#include "activation.inc.h"
+#include "error.inc.h"
+#if HAS_VECTORS
+#include "gemm.inc.h"
+#endif
+#include "update.inc.h"
+
+static const TABLE NAME(kernels) = {
+    .activate = NAME(activate),
+    .softmax = NAME(softmax),
+    .error = NAME(error),
+    .error_curvature = NAME(error_curvature),
+    .multiply = NAME(multiply),
+    .column_sums = NAME(column_sums),
+    .outer = NAME(outer),
+    .sgd = NAME(sgd),
+    .adam = NAME(adam),
+#if HAS_VECTORS
+    .gemm = NAME(gemm),
+#endif
+};

@@ -1,0 +1,232 @@
+/* One register-blocked matrix product for everything too small for BLAS to be at its best.
+ *
+ * Design:
+ * a) A tile of up to TILE_ROWS x 2 vectors of C lives in registers while k runs: every step loads two vectors
+ *    of B, broadcasts one element of A per row and does 2 * TILE_ROWS fused multiply-adds.
+ * b) A is read through two strides, so that A and its transpose are one case and never copied.
+ * c) B must run along vectors. A panel of B (2 vectors wide, at most BLOCK_K rows) is used where it lies if its
+ *    columns are contiguous; it is copied into a small buffer on the stack if it has to be transposed, if it
+ *    needs zero padding, or if enough rows of A come by to repay the copy with a contiguous stream.
+ * d) M and K are cut into blocks so that the part of A in use stays in the second-level cache and the panel of
+ *    B in the first.
+ */
+typedef REAL NAME(vec) __attribute__((vector_size(VECTOR_BYTES)));
+typedef REAL NAME(unaligned_vec) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
+#define VEC NAME(vec)
+#define BLOCK ((ptrdiff_t)(16 / sizeof(REAL)))
+#define VEC_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define PANEL (2 * VEC_LANES)
+#define BLOCK_K 256
+#define BLOCK_M 256
+#define PACK_FROM_ROWS 128   /* benches/bench_product.py */
+
+static INLINE VEC NAME(load)(const REAL *p) { return *(const NAME(unaligned_vec) *)p; }
+static INLINE void NAME(store)(REAL *p, VEC v) { *(NAME(unaligned_vec) *)p = v; }
+
+/* The first n lanes, the others 0. */
+static INLINE VEC NAME(load_part)(const REAL *p, ptrdiff_t n)
+{
+#if HAS_MASKS && IS_FLOAT
+    return (VEC)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#elif HAS_MASKS
+    return (VEC)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1u), p);
+#else
+    VEC v = {0};
+    for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+#endif
+}
+
+static INLINE void NAME(store_part)(REAL *p, VEC v, ptrdiff_t n)
+{
+#if HAS_MASKS && IS_FLOAT
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+#elif HAS_MASKS
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1u), (__m512d)v);
+#else
+    for (ptrdiff_t i = 0; i < n; i++) p[i] = v[i];
+#endif
+}
+
+/* C[i, :] = start[i, :] + sum_k A[i, k] B[k, :]   for `rows` rows and `vecs` vectors, the last `last` lanes wide. */
+static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, ptrdiff_t last, ptrdiff_t K,
+                       const REAL *restrict A, ptrdiff_t a_row, ptrdiff_t a_col,
+                       const REAL *restrict B, ptrdiff_t ldb,
+                       REAL *restrict C, ptrdiff_t ldc, int start, const REAL *restrict bias)
+{
+    VEC c[TILE_ROWS][2];
+    const REAL *from = start == FBP_ADD ? C : bias;
+    const ptrdiff_t from_row = start == FBP_ADD ? ldc : 0;
+
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < vecs; v++) {
+            if (start == FBP_ZERO) c[i][v] = (VEC){0};
+            else if (whole || v < vecs - 1) c[i][v] = NAME(load)(from + i * from_row + v * VEC_LANES);
+            else c[i][v] = NAME(load_part)(from + i * from_row + v * VEC_LANES, last);
+        }
+    for (ptrdiff_t k = 0; k < K; k++) {
+        VEC b[2];
+        UNROLL for (int v = 0; v < vecs; v++)
+            b[v] = (whole || !HAS_MASKS || v < vecs - 1) ? NAME(load)(B + k * ldb + v * VEC_LANES)
+                                                         : NAME(load_part)(B + k * ldb + v * VEC_LANES, last);
+        /* Down the columns of A every k is a new page, which no hardware prefetcher follows. */
+        PREFETCH(A + (k + 8) * a_col);
+        PREFETCH(A + (k + 8) * a_col + TILE_ROWS - 1);
+        UNROLL for (int i = 0; i < rows; i++) {
+            const REAL a = A[i * a_row + k * a_col];
+            UNROLL for (int v = 0; v < vecs; v++) c[i][v] += a * b[v];
+        }
+    }
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < vecs; v++) {
+            if (whole || v < vecs - 1) NAME(store)(C + i * ldc + v * VEC_LANES, c[i][v]);
+            else NAME(store_part)(C + i * ldc + v * VEC_LANES, c[i][v], last);
+        }
+}
+
+/* All rows of one panel. Rows are cut as evenly as they go: three tiles of 11, 11 and 10 beat 12, 12 and 8. */
+#define TILE(rows) case rows: NAME(tile)(rows, vecs, whole, last, K, A, a_row, a_col, B, ldb, C, ldc, start, bias); break;
+#define DEFINE_PANEL(name, vecs, whole)                                                                        \
+    static NOINLINE void NAME(name)(ptrdiff_t last, ptrdiff_t M, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,  \
+                                    ptrdiff_t a_col, const REAL *B, ptrdiff_t ldb, REAL *C, ptrdiff_t ldc,     \
+                                    int start, const REAL *bias)                                               \
+    {                                                                                                          \
+        for (ptrdiff_t tiles = (M + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {                          \
+            const ptrdiff_t rows = (M + tiles - 1) / tiles;                                                    \
+            switch (rows) { TILES }                                                                            \
+            A += rows * a_row;                                                                                 \
+            C += rows * ldc;                                                                                   \
+            M -= rows;                                                                                         \
+        }                                                                                                      \
+    }
+#if TILE_ROWS == 12
+#define TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+#else
+#define TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+#endif
+#define vecs 2
+#define whole 1
+DEFINE_PANEL(panel_2, 2, 1)
+#undef whole
+#define whole 0
+DEFINE_PANEL(panel_2_part, 2, 0)
+#undef vecs
+#define vecs 1
+DEFINE_PANEL(panel_1_part, 1, 0)
+#undef whole
+#undef vecs
+
+/* packed[k, :] = B[k, :] for n <= PANEL columns, zero beyond them. */
+static NOINLINE void NAME(pack_rows)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
+                                     REAL *restrict packed)
+{
+    for (ptrdiff_t k = 0; k < K; k++, B += ldb, packed += PANEL) {
+        if (n == PANEL) {
+            NAME(store)(packed, NAME(load)(B));
+            NAME(store)(packed + VEC_LANES, NAME(load)(B + VEC_LANES));
+        } else if (n > VEC_LANES) {
+            NAME(store)(packed, NAME(load)(B));
+            NAME(store)(packed + VEC_LANES, NAME(load_part)(B + VEC_LANES, n - VEC_LANES));
+        } else {
+            NAME(store)(packed, NAME(load_part)(B, n));
+        }
+    }
+}
+
+/* packed[k, j] = B[j, k] for n <= PANEL rows of B, zero beyond them: blocks of four vectors of 16 bytes where the
+ * compiler can shuffle them, one by one at the edges. */
+static NOINLINE void NAME(pack_transposed)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
+                                           REAL *restrict packed)
+{
+    ptrdiff_t j = 0;
+#if HAS_SHUFFLE
+    for (; j + BLOCK <= n; j += BLOCK) {
+        ptrdiff_t k = 0;
+        for (; k + BLOCK <= K; k += BLOCK) {
+            const REAL *b = B + j * ldb + k;
+            REAL *p = packed + k * PANEL + j;
+#if IS_FLOAT
+            const NAME(quad) r0 = *(const NAME(quad) *)b, r1 = *(const NAME(quad) *)(b + ldb);
+            const NAME(quad) r2 = *(const NAME(quad) *)(b + 2 * ldb), r3 = *(const NAME(quad) *)(b + 3 * ldb);
+            const NAME(quad) lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+            const NAME(quad) hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+            const NAME(quad) lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+            const NAME(quad) hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+            *(NAME(quad) *)p = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
+            *(NAME(quad) *)(p + PANEL) = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
+            *(NAME(quad) *)(p + 2 * PANEL) = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
+            *(NAME(quad) *)(p + 3 * PANEL) = __builtin_shufflevector(hi01, hi23, 2, 3, 6, 7);
+#else
+            const NAME(quad) r0 = *(const NAME(quad) *)b, r1 = *(const NAME(quad) *)(b + ldb);
+            *(NAME(quad) *)p = __builtin_shufflevector(r0, r1, 0, 2);
+            *(NAME(quad) *)(p + PANEL) = __builtin_shufflevector(r0, r1, 1, 3);
+#endif
+        }
+        for (; k < K; k++)
+            for (ptrdiff_t i = j; i < j + BLOCK; i++) packed[k * PANEL + i] = B[i * ldb + k];
+    }
+#endif
+    for (ptrdiff_t k = 0; k < K; k++)
+        for (ptrdiff_t i = j; i < PANEL; i++) packed[k * PANEL + i] = i < n ? B[i * ldb + k] : 0;
+}
+
+/* The product for at most BLOCK_M rows. */
+static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,
+                             const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
+                             int start, const REAL *bias)
+{
+    ALIGNED REAL packed[BLOCK_K * PANEL];
+    ptrdiff_t k = 0;
+    do {
+        const ptrdiff_t depth = K - k < BLOCK_K ? K - k : BLOCK_K;
+        const REAL *a = A + k * a_col;
+        for (ptrdiff_t j = 0; j < N; j += PANEL) {
+            const ptrdiff_t width = N - j < PANEL ? N - j : PANEL;
+            const REAL *panel = B + k * b_row + j * b_col, *row = bias ? bias + j : NULL;
+            REAL *c = C + j;
+            ptrdiff_t ld = b_row;
+            if (b_col != 1) {
+                NAME(pack_transposed)(depth, width, panel, b_col, packed);
+                panel = packed, ld = PANEL;
+            } else if (M >= PACK_FROM_ROWS || (width < PANEL && !HAS_MASKS)) {
+                NAME(pack_rows)(depth, width, panel, b_row, packed);
+                panel = packed, ld = PANEL;
+            }
+            if (width == PANEL)
+                NAME(panel_2)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row);
+            else if (width > VEC_LANES)
+                NAME(panel_2_part)(width - VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row);
+            else
+                NAME(panel_1_part)(width, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row);
+        }
+        start = FBP_ADD;
+        k += depth;
+    } while (k < K);
+}
+
+/* C[m, n] = start[m, n] + sum_k A(m, k) B(k, n),   A(m, k) = A[m a_row + k a_col],   B(k, n) = B[k b_row + n b_col],
+ * b_row or b_col being 1. start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (the row `bias`, N long). */
+static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,
+                       const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
+                       int start, const REAL *bias)
+{
+    for (ptrdiff_t blocks = (M + BLOCK_M - 1) / BLOCK_M; blocks > 0; blocks--) {
+        const ptrdiff_t rows = (M + blocks - 1) / blocks;
+        NAME(gemm_block)(rows, N, K, A, a_row, a_col, B, b_row, b_col, C, ldc, start, bias);
+        A += rows * a_row;
+        C += rows * ldc;
+        M -= rows;
+    }
+}
+
+#undef VEC
+#undef VEC_LANES
+#undef PANEL
+#undef BLOCK
+#undef BLOCK_K
+#undef BLOCK_M
+#undef PACK_FROM_ROWS
+#undef TILE
+#undef TILES
+#undef DEFINE_PANEL

@@ -1,0 +1,64 @@
+/* The vector kernels, as two tables of functions: one for float, one for double.
+ *
+ * Design:
+ * a) Every loop is written once, in the *.inc.h files, over the macro REAL.
+ * b) kernels.c includes them once for each instruction set the compiler can target and for each type.
+ * c) fbp_select() looks at the processor at run time and hands out the two tables that Cython calls through.
+ * d) No kernel allocates, calls Python or keeps state; sizes are ptrdiff_t; matrices are row-major and dense
+ *    unless a leading dimension or stride is given.
+ */
+#ifndef FASTBP_KERNELS_H
+#define FASTBP_KERNELS_H
+
+#include <stddef.h>
+
+enum fbp_activation {
+    FBP_IDENTITY, FBP_SIGMOID, FBP_TANH, FBP_RELU, FBP_LEAKY_RELU, FBP_SOFTPLUS, FBP_GELU, FBP_SILU,
+    FBP_SOFTMAX
+};
+
+enum fbp_error { FBP_SQUARED_ERROR, FBP_BINARY_CROSS_ENTROPY, FBP_CROSS_ENTROPY };
+
+/* What a product starts from: nothing, what C holds, or one row that every row of C gets. */
+enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
+
+#define FBP_KERNELS(REAL)                                                                                    \
+    {                                                                                                        \
+        /* z = h(a), h1 = h'(a), h2 = h''(a), elementwise; h2, or both, may be NULL; z may be a */           \
+        void (*activate)(int activation, ptrdiff_t n, const REAL *a, REAL *z, REAL *h1, REAL *h2);           \
+        /* z[n, :] = softmax(a[n, :]); z may be a */                                                         \
+        void (*softmax)(ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *z);                                   \
+        /* returns sum_n weight_n E_n; delta[n, k] = scale weight_n dE_n/da_nk unless delta is NULL;         \
+         * work: 2 N K */                                                                                    \
+        double (*error)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,   \
+                        const REAL *weight, REAL scale, REAL *delta, REAL *work);                            \
+        /* M[n, :, :] = scale weight_n d2E_n/da da (or M' of the Gauss-Newton matrix); work: 2 N K */        \
+        void (*error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,          \
+                                const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,    \
+                                REAL *work);                                                                 \
+        /* y *= x */                                                                                         \
+        void (*multiply)(ptrdiff_t n, const REAL *x, REAL *y);                                               \
+        /* s[k] (+)= sum_n x[n, k]; overwrites s unless add */                                               \
+        void (*column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *x, int add, REAL *s);                      \
+        /* g[n stride + i n_out + o] (+)= z[n, i] delta[n, o]; overwrites g unless add */                    \
+        void (*outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *z, const REAL *delta,        \
+                      int add, REAL *g, ptrdiff_t stride);                                                   \
+        /* one step of the optimizers, formulas in update.inc.h */                                           \
+        void (*sgd)(ptrdiff_t n, const REAL *g, REAL *p, REAL *v, REAL rate, REAL momentum, int nesterov,    \
+                    REAL decay);                                                                             \
+        void (*adam)(ptrdiff_t n, const REAL *g, REAL *p, REAL *m, REAL *v, REAL rate, REAL beta1,           \
+                     REAL beta2, REAL root_scale, REAL epsilon, REAL decay);                                 \
+        /* C = start + A B over strided A and B, see gemm.inc.h; NULL where the compiler has no vectors */   \
+        void (*gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, \
+                     const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc, int start,     \
+                     const REAL *bias);                                                                      \
+    }
+
+typedef struct FBP_KERNELS(float) fbp_kernels_f;
+typedef struct FBP_KERNELS(double) fbp_kernels_d;
+
+/* The tables of the instruction set of that name, or the best one this processor has if name is NULL.
+ * Returns 0, and touches nothing, if there is no such instruction set here. */
+int fbp_select(const char *name, const fbp_kernels_f **f, const fbp_kernels_d **d, const char **chosen, int *bytes);
+
+#endif

@@ -1,0 +1,75 @@
+/* Elementwise products, sums and optimizer steps: one pass through memory each. */
+
+static void NAME(multiply)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y)
+{
+    SIMD()
+    for (ptrdiff_t i = 0; i < n; i++) y[i] *= x[i];
+}
+
+/* Four rows at a time: a quarter of the traffic through s, and shorter chains of roundings. */
+static void NAME(column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *restrict x, int add, REAL *restrict s)
+{
+    if (!add)
+        for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
+    ptrdiff_t n = 0;
+    for (; n + 4 <= N; n += 4, x += 4 * K) {
+        SIMD()
+        for (ptrdiff_t k = 0; k < K; k++) s[k] += (x[k] + x[K + k]) + (x[2 * K + k] + x[3 * K + k]);
+    }
+    for (; n < N; n++, x += K)
+        for (ptrdiff_t k = 0; k < K; k++) s[k] += x[k];
+}
+
+static void NAME(outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *restrict z,
+                        const REAL *restrict delta, int add, REAL *restrict g, ptrdiff_t stride)
+{
+    for (ptrdiff_t n = 0; n < N; n++, z += n_in, delta += n_out, g += stride)
+        for (ptrdiff_t i = 0; i < n_in; i++) {
+            if (add) {
+                SIMD()
+                for (ptrdiff_t o = 0; o < n_out; o++) g[i * n_out + o] += z[i] * delta[o];
+            } else {
+                SIMD()
+                for (ptrdiff_t o = 0; o < n_out; o++) g[i * n_out + o] = z[i] * delta[o];
+            }
+        }
+}
+
+/* v = momentum v + g,   p = (1 - rate decay) p - rate v          (Nesterov: g + momentum v in place of v)
+ * v is neither read nor written if momentum is 0. */
+static void NAME(sgd)(ptrdiff_t n, const REAL *restrict g, REAL *restrict p, REAL *restrict v, REAL rate,
+                      REAL momentum, int nesterov, REAL decay)
+{
+    const REAL keep = 1 - rate * decay;
+    if (momentum == 0) {
+        SIMD()
+        for (ptrdiff_t i = 0; i < n; i++) p[i] = keep * p[i] - rate * g[i];
+    } else {
+        const REAL of_g = nesterov ? 1 : 0, of_v = nesterov ? momentum : 1;
+        SIMD()
+        for (ptrdiff_t i = 0; i < n; i++) {
+            v[i] = momentum * v[i] + g[i];
+            p[i] = keep * p[i] - rate * (of_g * g[i] + of_v * v[i]);
+        }
+    }
+}
+
+/* m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,
+ * p = (1 - decay) p - rate m / (root_scale sqrt(v) + epsilon)
+ * The caller has put the bias corrections of step t into rate (1 / (1 - beta1^t)) and root_scale
+ * (1 / sqrt(1 - beta2^t)), and the learning rate into rate and decay. */
+static void NAME(adam)(ptrdiff_t n, const REAL *restrict g, REAL *restrict p, REAL *restrict m, REAL *restrict v,
+                       REAL rate, REAL beta1, REAL beta2, REAL root_scale, REAL epsilon, REAL decay)
+{
+    SIMD()
+    for (ptrdiff_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + (1 - beta1) * g[i];
+        v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
+#if IS_FLOAT
+        const REAL root = sqrtf(v[i]);
+#else
+        const REAL root = sqrt(v[i]);
+#endif
+        p[i] = (1 - decay) * p[i] - rate * m[i] / (root_scale * root + epsilon);
+    }
+}
