@@ -68,3 +68,12 @@ cdef inline int check_floating(str name, cnp.ndarray x) except -1:
     if typenum != cnp.NPY_FLOAT and typenum != cnp.NPY_DOUBLE:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {x.dtype}")
     return typenum
+
+
+cdef inline int check_apart(str name, cnp.ndarray x, str other_name, cnp.ndarray other) except -1:
+    """Two contiguous arrays must not share memory: one is written while the other is read."""
+    cdef char *x_start = <char *> cnp.PyArray_DATA(x)
+    cdef char *other_start = <char *> cnp.PyArray_DATA(other)
+    if x_start < other_start + cnp.PyArray_NBYTES(other) and other_start < x_start + cnp.PyArray_NBYTES(x):
+        raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other_name}")
+    return 0

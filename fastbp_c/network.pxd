@@ -16,6 +16,7 @@ cdef class Plan:
     cdef int fill_records(self) except -1
     cdef int place_blocks(self) except -1
     cdef Workspace take(self, Py_ssize_t N)
+    cdef int loss_number(self, name) except -1
     cdef int check_parameters(self, p) except -1
     cdef int check_inputs(self, X) except -1
     cdef int check_batch(self, X, T, weight) except -1

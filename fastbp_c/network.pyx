@@ -4,7 +4,7 @@ cimport cython
 cimport numpy as cnp
 from libc.stdlib cimport calloc, free
 
-from fastbp_c._check cimport LARGEST_DIMENSION, check_matrix, check_vector
+from fastbp_c._check cimport LARGEST_DIMENSION, check_apart, check_matrix, check_vector
 from fastbp_c.activation cimport activation_id
 from fastbp_c.loss cimport loss_id
 from fastbp_c.passes cimport batch_gradient, batch_loss, predict, sample_gradients
@@ -105,8 +105,7 @@ cdef class Plan:
         net.scratch = width
         net.X = net.scratch + 2 * net.n_outputs
         net.T = net.X + net.n_inputs
-        net.weight = net.T + net.n_outputs
-        net.width = net.weight + 1
+        net.width = net.T + net.n_outputs
         net.rows = max(SHORTEST_CHUNK, min(LONGEST_CHUNK, CHUNK_BYTES // (net.width * itemsize)))
         return 0
 
@@ -124,6 +123,9 @@ cdef class Plan:
         workspace.reserve(work_size(&self.net, N) * (4 if self.typenum == cnp.NPY_FLOAT else 8))
         return workspace
 
+    cdef int loss_number(self, name) except -1:
+        return loss_id(self.net.layers[self.net.n_layers - 1].activation, name)
+
     cdef int check_parameters(self, p) except -1:
         return check_vector("parameters", p, self.typenum, self.net.n_parameters, "the network's parameters", False)
 
@@ -137,10 +139,6 @@ cdef class Plan:
         if weight is not None:
             check_vector("sample_weight", weight, self.typenum, X.shape[0], "one a row of X", False)
         return 0
-
-    def loss_name_check(self, loss):
-        """Raise what a loss of this name would raise on this network."""
-        loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
 
     def forward(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray Y not None):
         """Y[n, k] = y_k(x_n); Y (N, K) is overwritten and must not overlap X"""
@@ -160,7 +158,7 @@ cdef class Plan:
 
     def loss(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None, cnp.ndarray weight, loss):
         """sum_n weight_n E_n"""
-        cdef int error = loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
+        cdef int error = self.loss_number(loss)
         self.check_parameters(p)
         self.check_batch(X, T, weight)
         cdef Py_ssize_t N = X.shape[0]
@@ -182,9 +180,12 @@ cdef class Plan:
     def loss_and_gradient(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
                           cnp.ndarray weight, loss, double scale, cnp.ndarray g not None):
         """g = scale sum_n weight_n dE_n/dw; returns sum_n weight_n E_n, not scaled"""
-        cdef int error = loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
+        cdef int error = self.loss_number(loss)
         self.check_parameters(p)
         self.check_batch(X, T, weight)
+        check_apart("out", g, "parameters", p)
+        check_apart("out", g, "X", X)
+        check_apart("out", g, "T", T)
         check_vector("out", g, self.typenum, self.net.n_parameters, "the network's parameters", True)
         cdef Py_ssize_t N = X.shape[0]
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
@@ -192,12 +193,12 @@ cdef class Plan:
         cdef Workspace work = self.take(N)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
-                value = batch_gradient(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
+                value = batch_gradient(&self.net, error, N, NULL, <const float *> cnp.PyArray_DATA(p),
                                        <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
                                        <const float *> w, <float> scale, <float *> cnp.PyArray_DATA(g),
                                        <float *> work.memory)
             else:
-                value = batch_gradient(&self.net, error, N, <const double *> cnp.PyArray_DATA(p),
+                value = batch_gradient(&self.net, error, N, NULL, <const double *> cnp.PyArray_DATA(p),
                                        <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                        <const double *> w, scale, <double *> cnp.PyArray_DATA(g),
                                        <double *> work.memory)
@@ -207,10 +208,13 @@ cdef class Plan:
     def per_sample_gradients(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
                              cnp.ndarray weight, loss, double scale, cnp.ndarray G not None):
         """G[n] = scale weight_n dE_n/dw; G (N, P) is overwritten"""
-        cdef int error = loss_id(self.net.layers[self.net.n_layers - 1].activation, loss)
+        cdef int error = self.loss_number(loss)
         self.check_parameters(p)
         self.check_batch(X, T, weight)
         cdef Py_ssize_t N = X.shape[0]
+        check_apart("out", G, "parameters", p)
+        check_apart("out", G, "X", X)
+        check_apart("out", G, "T", T)
         check_matrix("out", G, self.typenum, N, "the rows of X", self.net.n_parameters, "the network's parameters", True)
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef Workspace work = self.take(N)

@@ -15,8 +15,8 @@ cdef double batch_loss(
 ) noexcept nogil
 
 cdef double batch_gradient(
-    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating scale, floating *g, floating *work,
+    const Net *net, int error, Py_ssize_t N, const Py_ssize_t *order, const floating *p, const floating *X,
+    const floating *T, const floating *weight, floating scale, floating *g, floating *work,
 ) noexcept nogil
 
 cdef void sample_gradients(

@@ -8,7 +8,7 @@ c) Nothing here allocates, and nothing can fail: shapes, types and the workspace
 """
 
 from cython cimport floating
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastbp_c cimport simd
 from fastbp_c.affine cimport affine_delta, affine_forward, affine_gradient
@@ -137,21 +137,41 @@ cdef double batch_loss(
     return value
 
 
-cdef double batch_gradient(
-    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating scale, floating *g, floating *work,
+cdef void gather(
+    Py_ssize_t N, const Py_ssize_t *order, Py_ssize_t width, const floating *x, floating *rows,
 ) noexcept nogil:
-    """g = scale sum_n weight_n dE_n/dw, overwritten; returns sum_n weight_n E_n"""
-    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
+    """rows[n, :] = x[order[n], :]"""
+    cdef Py_ssize_t n
+    for n in range(N):
+        memcpy(rows + n * width, x + order[n] * width, width * sizeof(floating))
+
+
+cdef double batch_gradient(
+    const Net *net, int error, Py_ssize_t N, const Py_ssize_t *order, const floating *p, const floating *X,
+    const floating *T, const floating *weight, floating scale, floating *g, floating *work,
+) noexcept nogil:
+    """g = scale sum_n weight_n dE_n/dw, overwritten; returns sum_n weight_n E_n
+
+    The batch is rows order[0] to order[N - 1] of X and T (weight goes with the batch's own numbers), or the first N.
+    """
+    cdef Py_ssize_t start = 0, rows, block, D = net.n_inputs, K = net.n_outputs
+    cdef const floating *x
+    cdef const floating *t
     cdef double value = 0
     if N == 0:
         memset(g, 0, net.n_parameters * sizeof(floating))
     while start < N:
         rows = min(net.rows, N - start)
-        value += output_delta(net, error, rows, p, X + start * D, T + start * K,
-                              part(weight, start), scale, work)
+        block = pitch(rows)
+        if order == NULL:
+            x, t = X + start * D, T + start * K
+        else:
+            x, t = work + net.X * block, work + net.T * block
+            gather(rows, order + start, D, X, work + net.X * block)
+            gather(rows, order + start, K, T, work + net.T * block)
+        value += output_delta(net, error, rows, p, x, t, part(weight, start), scale, work)
         deltas(net, rows, p, work)
-        gradient(net, rows, X + start * D, start > 0, g, work)
+        gradient(net, rows, x, start > 0, g, work)
         start += rows
     return value
 

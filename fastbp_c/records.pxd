@@ -20,7 +20,7 @@ cdef struct Net:
     Layer *layers
     Py_ssize_t n_layers, n_inputs, n_outputs, n_parameters
     Py_ssize_t scratch          # place of 2 n_outputs for the error function
-    Py_ssize_t X, T, weight     # places of a gathered minibatch
+    Py_ssize_t X, T             # places of a gathered minibatch
     Py_ssize_t width            # elements of workspace per sample, all blocks together
     Py_ssize_t rows             # samples of a chunk: longer batches are walked in several
 

@@ -27,8 +27,8 @@ cdef extern from "kernels.h":
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int, float *,
                       Py_ssize_t) noexcept nogil
         void (*sgd)(Py_ssize_t, const float *, float *, float *, float, float, int, float) noexcept nogil
-        void (*adam)(Py_ssize_t, const float *, float *, float *, float *, float, float, float, float, float,
-                     float) noexcept nogil
+        void (*adam)(Py_ssize_t, const float *, float *, float *, float *, float, float, float, float, float, float,
+                     float, float) noexcept nogil
         void (*gemm)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *,
                      Py_ssize_t, Py_ssize_t, float *, Py_ssize_t, int, const float *) noexcept nogil
 
@@ -45,7 +45,7 @@ cdef extern from "kernels.h":
                       Py_ssize_t) noexcept nogil
         void (*sgd)(Py_ssize_t, const double *, double *, double *, double, double, int, double) noexcept nogil
         void (*adam)(Py_ssize_t, const double *, double *, double *, double *, double, double, double, double, double,
-                     double) noexcept nogil
+                     double, double, double) noexcept nogil
         void (*gemm)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const double *,
                      Py_ssize_t, Py_ssize_t, double *, Py_ssize_t, int, const double *) noexcept nogil
 
@@ -142,7 +142,7 @@ cdef inline void adam(
 ) noexcept nogil:
     """p = (1 - decay) p - rate m / (root_scale sqrt(v) + epsilon), m and v being the running moments of g"""
     if floating is float:
-        kernels_f.adam(n, g, p, m, v, <float> rate, <float> beta1, <float> beta2, <float> root_scale,
-                       <float> epsilon, <float> decay)
+        kernels_f.adam(n, g, p, m, v, <float> rate, <float> beta1, <float> (1 - beta1), <float> beta2,
+                       <float> (1 - beta2), <float> root_scale, <float> epsilon, <float> decay)
     else:
-        kernels_d.adam(n, g, p, m, v, rate, beta1, beta2, root_scale, epsilon, decay)
+        kernels_d.adam(n, g, p, m, v, rate, beta1, 1 - beta1, beta2, 1 - beta2, root_scale, epsilon, decay)

@@ -103,9 +103,16 @@ static INLINE REAL NAME(expm1_reduced)(REAL r)
     return r + r * r * c;
 }
 
-/* 2^lift e^(y - d) = s (1 + p), s a power of two and |p| < 0.42, for -(BIAS + lift) ln 2 <= y - d <= 0.
+/* 1 / (1 + t) for 0 <= t <= 1: one Newton step repairs the roundings of the sum and of the quotient */
+static INLINE REAL NAME(inverse_1p)(REAL t)
+{
+    const REAL r = 1 / (1 + t);
+    return r + r * ((1 - r) - r * t);
+}
+
+/* 2^lift e^(y + d) = s (1 + p), s a power of two and |p| < 0.42, for -(BIAS + lift) ln 2 <= y <= 0.
  *
- * d is the part of the exponent too small for y, or 0. With s and p apart, s + s p is the exponential and
+ * d is what y lost when it was rounded, or 0. With s and p apart, s + s p is the exponential and
  * (s - 1) + s p the exponential minus one, each to the last digit. The result is normal, or rounded into the
  * subnormals, or 0 (that is s = 0, at the lower end); lift moves this end below that of the final product. */
 static INLINE void NAME(exp_parts)(REAL y, REAL d, int lift, REAL *s, REAL *p)
@@ -113,10 +120,10 @@ static INLINE void NAME(exp_parts)(REAL y, REAL d, int lift, REAL *s, REAL *p)
     /* Adding 1.5 2^MANTISSA_BITS rounds to an integer, which is then read from the last bits: the biased
      * exponent of s, shifted into its place. */
     const REAL shift = C(1.5) * TWO_TO_MANTISSA + (BIAS + lift);
-    const REAL k = (y - d) * LOG2_E + shift;
+    const REAL k = y * LOG2_E + shift;
     const REAL n = k - shift;
     *s = NAME(from_bits)(NAME(bits)(k) << MANTISSA_BITS);
-    *p = NAME(expm1_reduced)(y - n * LN2_HI - n * LN2_LO - d);
+    *p = NAME(expm1_reduced)(y - n * LN2_HI - (n * LN2_LO - d));
 }
 
 /* log(1 + x) for x >= 0 */
@@ -176,10 +183,13 @@ static INLINE void NAME(sigmoid)(REAL a, REAL *z, REAL *h1, REAL *h2)
     NAME(exp_parts)(-NAME(at_most)(FABS(a), BIAS * LN2), 0, 0, &s, &p);
     const REAL t = s + s * p;                   /* e^-|a| */
     const REAL e = (s - 1) + s * p;             /* e^-|a| - 1 */
-    const REAL r = 1 / (1 + t);
+    const REAL r = NAME(inverse_1p)(t);
     *z = (a < 0 ? t : 1) * r;
     *h1 = t * r * r;
-    *h2 = *h1 * COPYSIGN(e * r, -a);
+    /* h'' multiplies two rounded factors, so h' comes here with one rounding less than above */
+    const REAL y = e * r;                       /* -tanh(|a|/2) */
+    const REAL w = s * r * r;
+    *h2 = COPYSIGN(y, -a) * (y > C(-0.6) ? C(0.25) - C(0.25) * y * y : w + w * p);
 }
 
 /* h = (1 - t) / (1 + t), t = e^-2|a|, with the sign of a;  h' = 4 t / (1 + t)^2,  h'' = -2 h h' */
@@ -190,7 +200,7 @@ static INLINE void NAME(tanh)(REAL a, REAL *z, REAL *h1, REAL *h2)
     const REAL t4 = s + s * p;                  /* 4 t */
     const REAL s1 = s / 4;
     const REAL e = (s1 - 1) + s1 * p;           /* t - 1 */
-    const REAL r = 1 / (2 + e);
+    const REAL r = NAME(inverse_1p)(t4 / 4);
     *z = COPYSIGN(e * r, a);
     *h1 = t4 * r * r;
     *h2 = -2 * *z * *h1;
@@ -202,94 +212,94 @@ static INLINE void NAME(softplus)(REAL a, REAL *z, REAL *h1, REAL *h2)
     REAL s, p;
     NAME(exp_parts)(-NAME(at_most)(FABS(a), BIAS * LN2), 0, 0, &s, &p);
     const REAL t = s + s * p;
-    const REAL r = 1 / (1 + t);
+    const REAL r = NAME(inverse_1p)(t);
     *z = (a <= 0 ? 0 : a) + NAME(log1p)(t);
     *h1 = (a < 0 ? t : 1) * r;
     *h2 = t * r * r;
 }
 
 /* h = a S(a),  h' = S (1 + a S(-a)),  h'' = S' (2 - a tanh(a/2)),  S = sigmoid.
- * For a < 0 the products are formed 2^LIFT times too large: a S(a) is normal where S(a) is not. */
+ * With u = |a|: h = max(a, 0) - u S(-u), and this last term, up to 2^LIFT too large until the end, stays normal
+ * where S(-u) does not. */
 static INLINE void NAME(silu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 {
     REAL s, p;
     const REAL u = NAME(at_most)(FABS(a), (BIAS + LIFT) * LN2);
     NAME(exp_parts)(-u, 0, LIFT, &s, &p);
-    const REAL t_up = s + s * p;                /* 2^LIFT e^-u */
-    const REAL t = t_up * UNLIFT;
+    const REAL t = s + s * p;                           /* 2^LIFT e^-u */
     const REAL s1 = s * UNLIFT;
-    const REAL e = (s1 - 1) + s1 * p;           /* e^-u - 1 */
-    const REAL r = 1 / (1 + t);
-    const REAL S = (a < 0 ? t_up : 1) * r;
-    const REAL unlift = a < 0 ? UNLIFT : 1;
-    *z = (a < 0 ? -u : a) * S * unlift;
-    *h1 = S * (1 + COPYSIGN(u, a) * ((a < 0 ? 1 : t) * r)) * unlift;
-    *h2 = t_up * r * r * (2 + u * (e * r)) * UNLIFT;
+    const REAL e = (s1 - 1) + s1 * p;                   /* e^-u - 1 */
+    const REAL r = NAME(inverse_1p)(t * UNLIFT);        /* S(u) */
+    const REAL q = t * r;                               /* 2^LIFT S(-u) */
+    const REAL m1 = q * (1 - u * r) * UNLIFT;           /* h'(-u) = 1 - h'(u) */
+    *z = (a < 0 ? 0 : a) - u * q * UNLIFT;
+    *h1 = a < 0 ? m1 : 1 - m1;
+    *h2 = q * r * (2 + u * (e * r)) * UNLIFT;
 }
 
-/* Phi(-u) e^(u^2/2) for 0 <= u <= 14.2 or 38.7, as v P(w); minimax in relative error: 2^-24.9, 2^-54.6 */
+/* Phi(-u) e^(u^2/2) for 0 <= u <= 14.2 or 38.7, as v P(w); minimax in relative error: 2^-25.4, 2^-54.6 */
 static INLINE REAL NAME(normal_tail_ratio)(REAL u)
 {
+    const REAL v0 = 1 / (u + 4);
+    const REAL error = (1 - 4 * v0) - u * v0;           /* v = v0 (1 + error), as in inverse_1p */
+    const REAL w = (u - 4) * (v0 + v0 * error);
 #if IS_FLOAT
-    const REAL v = 1 / (u + 3.5f);
-    const REAL w = (u - 3.5f) * v;
-    REAL c = 0x1.d56356p-14f;
-    c = 0x1.bcbbb6p-12f + w * c;
-    c = -0x1.036a30p-11f + w * c;
-    c = -0x1.a063d4p-9f + w * c;
-    c = 0x1.a98182p-8f + w * c;
-    c = 0x1.1d3102p-6f + w * c;
-    c = -0x1.db5a46p-4f + w * c;
-    c = 0x1.42feccp-2f + w * c;
-    c = -0x1.219150p-1f + w * c;
-    c = 0x1.7d241ap-1f + w * c;
+    REAL c = -0x1.11c450p-13f;
+    c = 0x1.7e9564p-13f + w * c;
+    c = 0x1.9bd60cp-10f + w * c;
+    c = -0x1.cc95f8p-9f + w * c;
+    c = -0x1.ed3b56p-8f + w * c;
+    c = 0x1.eed474p-5f + w * c;
+    c = -0x1.7dffe4p-3f + w * c;
+    c = 0x1.8c6d9cp-2f + w * c;
+    c = -0x1.373e3ap-1f + w * c;
+    c = 0x1.82b4bcp-1f + w * c;
 #else
-    const REAL v = 1 / (u + 5);
-    const REAL w = (u - 5) * v;
-    REAL c = -0x1.4600e8569aa79p-32;
-    c = 0x1.8e2ddc0ea7c4bp-30 + w * c;
-    c = 0x1.10acf899d0356p-27 + w * c;
-    c = -0x1.1e9f405e27605p-27 + w * c;
-    c = -0x1.1b92e8b84d08ap-24 + w * c;
-    c = 0x1.5fa53f9a0e4e9p-25 + w * c;
-    c = 0x1.d0d65cfe0afc0p-22 + w * c;
-    c = -0x1.685211018f3f4p-22 + w * c;
-    c = -0x1.73a555cf5a637p-19 + w * c;
-    c = 0x1.0b1ebf5f1c3dbp-18 + w * c;
-    c = 0x1.17dc936ef1502p-16 + w * c;
-    c = -0x1.a1707eeec565dp-15 + w * c;
-    c = -0x1.f2144c2aeabf3p-15 + w * c;
-    c = 0x1.1daf1c3e9e5c4p-11 + w * c;
-    c = -0x1.a2503817d019dp-11 + w * c;
-    c = -0x1.88590ea2bcd4bp-9 + w * c;
-    c = 0x1.54b4d4f4f61e5p-6 + w * c;
-    c = -0x1.1b1c254c9eb31p-4 + w * c;
-    c = 0x1.51f6329f0122ap-3 + w * c;
-    c = -0x1.410ed5f8759e3p-2 + w * c;
-    c = 0x1.fb31653876f9dp-2 + w * c;
-    c = -0x1.54ad03f27ca18p-1 + w * c;
-    c = 0x1.89d3abe1f95aep-1 + w * c;
+    REAL c = -0x1.726097afe643cp-31;
+    c = -0x1.4ce256a0ef074p-29 + w * c;
+    c = 0x1.e517c835178f2p-30 + w * c;
+    c = 0x1.4aafdb50682b9p-26 + w * c;
+    c = 0x1.ce0e2baa32cf7p-27 + w * c;
+    c = -0x1.6c436d269afd3p-24 + w * c;
+    c = -0x1.4cebec1512793p-23 + w * c;
+    c = 0x1.23434e54fb64dp-22 + w * c;
+    c = 0x1.1236ee66f07f9p-20 + w * c;
+    c = -0x1.51e628eba687ap-21 + w * c;
+    c = -0x1.8d4b29ede4996p-18 + w * c;
+    c = 0x1.80b22659e10f8p-21 + w * c;
+    c = 0x1.26d099fd05d29p-15 + w * c;
+    c = -0x1.001e538a0f63ap-19 + w * c;
+    c = -0x1.e4a42575bc626p-13 + w * c;
+    c = 0x1.17a4ae30880efp-13 + w * c;
+    c = 0x1.ab825fc118f82p-10 + w * c;
+    c = -0x1.c81719d54792ep-9 + w * c;
+    c = -0x1.ee2761047fb37p-8 + w * c;
+    c = 0x1.eec4cc3e4d269p-5 + w * c;
+    c = -0x1.7dff2bff68397p-3 + w * c;
+    c = 0x1.8c6dbf2cfc2b3p-2 + w * c;
+    c = -0x1.373e3a893c28ap-1 + w * c;
+    c = 0x1.82b4bb8c94dcep-1 + w * c;
 #endif
-    return v * c;
+    return v0 * c + v0 * c * error;
 }
 
 /* h = a Phi(a),  h' = Phi + a phi,  h'' = (2 - a^2) phi,  phi and Phi the normal density and distribution.
- * Lifted for a < 0, as silu is. */
+ * In terms of u = |a|, and lifted, as in silu. */
 static INLINE void NAME(gelu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 {
     REAL s, p;
     const REAL u = NAME(at_most)(FABS(a), GELU_END);
-    /* u^2/2 = top^2/2 + rest, the first exact; e^(-u^2/2) needs both */
+    /* u^2/2 = y + (top^2/2 - y) + rest, all but the last exact; e^(-u^2/2) needs every digit */
     const REAL top = NAME(from_bits)(NAME(bits)(u) & ~(BITS)LOW_HALF);
     const REAL rest = (u - top) * (u + top) / 2;
-    NAME(exp_parts)(-top * top / 2, rest, LIFT, &s, &p);
-    const REAL g = s + s * p;                           /* 2^LIFT e^(-u^2/2) */
-    const REAL q = g * NAME(normal_tail_ratio)(u);      /* 2^LIFT Phi(-u) */
-    const REAL phi = g * INV_SQRT_2PI;                  /* 2^LIFT phi(u) */
-    const REAL unlift = a < 0 ? UNLIFT : 1;
-    const REAL Phi = a < 0 ? q : 1 - q * UNLIFT;
-    *z = (a < 0 ? -u : a) * Phi * unlift;
-    *h1 = (Phi + COPYSIGN(u, a) * (a < 0 ? phi : phi * UNLIFT)) * unlift;
+    const REAL y = u * u / 2;
+    NAME(exp_parts)(-y, (y - top * top / 2) - rest, LIFT, &s, &p);
+    /* s (1 + p) = 2^LIFT e^(-u^2/2), but with s first, a power of two, there is one rounding less */
+    const REAL s_q = s * NAME(normal_tail_ratio)(u), q = s_q + s_q * p;         /* 2^LIFT Phi(-u) */
+    const REAL s_phi = s * INV_SQRT_2PI, phi = s_phi + s_phi * p;               /* 2^LIFT phi(u) */
+    const REAL m1 = (q - u * phi) * UNLIFT;             /* h'(-u) = 1 - h'(u) */
+    *z = (a < 0 ? 0 : a) - u * q * UNLIFT;
+    *h1 = a < 0 ? m1 : 1 - m1;
     *h2 = phi * ((2 - top * top) - 2 * rest) * UNLIFT;
 }
 

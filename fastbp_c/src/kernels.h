@@ -47,7 +47,7 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         void (*sgd)(ptrdiff_t n, const REAL *g, REAL *p, REAL *v, REAL rate, REAL momentum, int nesterov,    \
                     REAL decay);                                                                             \
         void (*adam)(ptrdiff_t n, const REAL *g, REAL *p, REAL *m, REAL *v, REAL rate, REAL beta1,           \
-                     REAL beta2, REAL root_scale, REAL epsilon, REAL decay);                                 \
+                     REAL rest1, REAL beta2, REAL rest2, REAL root_scale, REAL epsilon, REAL decay);         \
         /* C = start + A B over strided A and B, see gemm.inc.h; NULL where the compiler has no vectors */   \
         void (*gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, \
                      const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc, int start,     \

@@ -54,17 +54,17 @@ static void NAME(sgd)(ptrdiff_t n, const REAL *restrict g, REAL *restrict p, REA
     }
 }
 
-/* m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,
- * p = (1 - decay) p - rate m / (root_scale sqrt(v) + epsilon)
+/* m = beta1 m + rest1 g,   v = beta2 v + rest2 g^2,   p = (1 - decay) p - rate m / (root_scale sqrt(v) + epsilon)
  * The caller has put the bias corrections of step t into rate (1 / (1 - beta1^t)) and root_scale
- * (1 / sqrt(1 - beta2^t)), and the learning rate into rate and decay. */
+ * (1 / sqrt(1 - beta2^t)), the learning rate into rate and decay, and rest = 1 - beta, which float would round badly. */
 static void NAME(adam)(ptrdiff_t n, const REAL *restrict g, REAL *restrict p, REAL *restrict m, REAL *restrict v,
-                       REAL rate, REAL beta1, REAL beta2, REAL root_scale, REAL epsilon, REAL decay)
+                       REAL rate, REAL beta1, REAL rest1, REAL beta2, REAL rest2, REAL root_scale, REAL epsilon,
+                       REAL decay)
 {
     SIMD()
     for (ptrdiff_t i = 0; i < n; i++) {
-        m[i] = beta1 * m[i] + (1 - beta1) * g[i];
-        v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
+        m[i] = beta1 * m[i] + rest1 * g[i];
+        v[i] = beta2 * v[i] + rest2 * g[i] * g[i];
 #if IS_FLOAT
         const REAL root = sqrtf(v[i]);
 #else

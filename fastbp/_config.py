@@ -1,0 +1,32 @@
+"""What this installation computes with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbp._version import VERSION
+from fastbp_c import simd
+
+
+def show_config() -> None:
+    """Print the version, the BLAS with its threads, the vector instructions in use and the sizes of the dtypes.
+
+    Examples
+    --------
+    >>> show_config()  # doctest: +SKIP
+    """
+    import scipy
+    from threadpoolctl import threadpool_info
+
+    import fastbp_c.affine  # noqa: F401  BLAS is loaded with the kernels
+
+    print(f"fastbp        {VERSION} (NumPy {np.__version__}, SciPy {scipy.__version__})")
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            kernels = library.get("architecture", "unknown")
+            name = f"{library['internal_api']} {library['version']} ({kernels} kernels)"
+            print(f"BLAS          {name}, {library['num_threads']} threads: {library['filepath']}")
+    name, size = simd.instruction_set()
+    print(f"vectors       {name}, {8 * size} bits; this processor has {', '.join(simd.available())}")
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        print(f"{dtype.name:13} {dtype.itemsize} bytes, {size // dtype.itemsize} a vector")

@@ -1,0 +1,181 @@
+"""The optimizers: hyperparameters only. What they remember of a network's past belongs to its Trainer."""
+
+from libc.math cimport isfinite
+
+
+cdef double number(str name, value, double least, bint least_allowed, double bound) except? -1:
+    """A finite number from least (or above it) to below bound."""
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    cdef double x = float(value)
+    cdef str lower = "at least" if least_allowed else "above"
+    if not isfinite(x) or x < least or (x == least and not least_allowed) or x >= bound:
+        upper = "" if not isfinite(bound) else f" and below {bound:g}"
+        raise ValueError(f"{name}: expected a finite number {lower} {least:g}{upper}, got {value}")
+    return x
+
+
+cdef class Optimizer:
+    """What SGD and Adam have in common; not for use by itself."""
+
+    cdef int n_states(self) noexcept:
+        return 0
+
+    @property
+    def learning_rate(self):
+        """The step length; may be changed between steps."""
+        return self.rule.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        self.rule.learning_rate = number("learning_rate", value, 0, True, float("inf"))
+
+    @property
+    def weight_decay(self):
+        """Decoupled weight decay: a step also takes off learning_rate * weight_decay * parameters."""
+        return self.rule.weight_decay
+
+    @weight_decay.setter
+    def weight_decay(self, value):
+        self.rule.weight_decay = number("weight_decay", value, 0, True, float("inf"))
+
+    def __reduce__(self):
+        return type(self), self._arguments()
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self._arguments() == other._arguments()
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._names)})"
+
+    def _arguments(self):
+        return tuple([getattr(self, name) for name in self._names])
+
+
+cdef class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if wanted.
+
+        v = momentum v + g
+        p = (1 - learning_rate weight_decay) p - learning_rate v
+
+    with `g + momentum v` in place of `v` in the second line for Nesterov's form.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Step length, at least 0.
+    momentum : float, optional
+        From 0 (none) to below 1.
+    nesterov : bool, optional
+        Look ahead along the momentum.
+    weight_decay : float, optional
+        Decoupled decay, at least 0. It acts on all parameters and is not seen by the momentum.
+
+    Raises
+    ------
+    TypeError
+        If a number is expected and something else is given.
+    ValueError
+        If a number is out of its range.
+    """
+
+    _names = ("learning_rate", "momentum", "nesterov", "weight_decay")
+
+    def __init__(self, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
+        self.rule.kind = RULE_SGD
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+
+    cdef int n_states(self) noexcept:
+        return 0 if self.rule.momentum == 0 else 1
+
+    @property
+    def momentum(self):
+        """How much of the last step goes into the next."""
+        return self.rule.momentum
+
+    @momentum.setter
+    def momentum(self, value):
+        self.rule.momentum = number("momentum", value, 0, True, 1)
+
+    @property
+    def nesterov(self):
+        """Whether the step looks ahead along the momentum."""
+        return self.rule.nesterov
+
+    @nesterov.setter
+    def nesterov(self, value):
+        if value is not True and value is not False:
+            raise TypeError(f"nesterov: expected True or False, got {type(value).__name__}")
+        self.rule.nesterov = value
+
+
+cdef class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015) with decoupled weight decay (AdamW, Loshchilov and Hutter 2019).
+
+        m = beta1 m + (1 - beta1) g
+        v = beta2 v + (1 - beta2) g^2
+        p = (1 - learning_rate weight_decay) p - learning_rate m' / (sqrt(v') + epsilon)
+
+    with m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) at step t.
+
+    Parameters
+    ----------
+    learning_rate : float, optional
+        Step length, at least 0.
+    beta1, beta2 : float, optional
+        Decay of the running mean of the gradient and of its square, from 0 to below 1.
+    epsilon : float, optional
+        Above 0.
+    weight_decay : float, optional
+        Decoupled decay, at least 0. It acts on all parameters.
+
+    Raises
+    ------
+    TypeError
+        If something other than a number is given.
+    ValueError
+        If a number is out of its range.
+    """
+
+    _names = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
+
+    def __init__(self, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
+        self.rule.kind = RULE_ADAM
+        self.learning_rate = learning_rate
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.weight_decay = weight_decay
+
+    cdef int n_states(self) noexcept:
+        return 2
+
+    @property
+    def beta1(self):
+        """Decay of the running mean of the gradient."""
+        return self.rule.beta1
+
+    @beta1.setter
+    def beta1(self, value):
+        self.rule.beta1 = number("beta1", value, 0, True, 1)
+
+    @property
+    def beta2(self):
+        """Decay of the running mean of the squared gradient."""
+        return self.rule.beta2
+
+    @beta2.setter
+    def beta2(self, value):
+        self.rule.beta2 = number("beta2", value, 0, True, 1)
+
+    @property
+    def epsilon(self):
+        """Keeps the denominator away from 0."""
+        return self.rule.epsilon
+
+    @epsilon.setter
+    def epsilon(self, value):
+        self.rule.epsilon = number("epsilon", value, 0, False, float("inf"))
