@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastbp_c.affine as kernels
-from fastbp._convert import common_dtype, real_array
+from fastbp._convert import common_dtype, output_array, real_array
 from fastbp._memory import new_array
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def affine(X: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: NDArr
         b = real_array("b", b, dtype, 1)
     if out is None:
         out = new_array("affine", (X.shape[0], W.shape[1]), dtype)
-    kernels.affine(X, W, b, out)
+    kernels.affine(X, W, b, output_array(out))
     return out
 
 

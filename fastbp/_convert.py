@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp._memory import new_array
 from fastbp_c.boundary import fits
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+LARGEST_DIMENSION = 2**31 - 1
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+DTYPES: dict[Any, np.dtype[Any]] = {
+    name: x for x in (FLOAT32, FLOAT64) for name in (x, x.type, x.name, x.char, x.str, x.str[1:])
+}
+DTYPES |= {"single": FLOAT32, "double": FLOAT64, float: FLOAT64}
 
 
 def real_array(name: str, x: ArrayLike, dtype: np.dtype[Any], ndim: int) -> NDArray[Any]:
@@ -23,13 +30,33 @@ def real_array(name: str, x: ArrayLike, dtype: np.dtype[Any], ndim: int) -> NDAr
     if array.ndim != ndim:
         what = "a matrix (2 dimensions)" if ndim == 2 else "a vector (1 dimension)"
         raise ValueError(f"{name}: expected {what}, got shape {array.shape}")
-    return cast(array, dtype)
+    return cast(name, array, dtype)
 
 
-def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def cast(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """`array` in another dtype and in C order; what is too large for it becomes infinite, as NumPy does it."""
+    if fits(array, dtype.num, array.ndim):
+        return array
+    if max(array.shape, default=0) > LARGEST_DIMENSION:
+        raise too_large(name, max(array.shape), "dimensions of ")
+    converted = new_array(name, array.shape, dtype)
     with np.errstate(all="ignore"):
-        return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+        np.copyto(converted, array, casting="unsafe")
+    return converted
+
+
+def too_large(name: str, size: int, what: str = "") -> OverflowError:
+    """The error for a dimension that BLAS cannot count."""
+    return OverflowError(
+        f"{name}: expected {what}at most {LARGEST_DIMENSION} (BLAS counts in 32 bits), got {shown(size)}"
+    )
+
+
+def output_array(x: Any) -> NDArray[Any]:
+    """`x`, which a caller passed as `out`; the kernels look at its dtype and shape."""
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"out: expected an array to write to, got {type(x).__name__}")
+    return x
 
 
 def as_numbers(name: str, x: ArrayLike) -> NDArray[Any]:
@@ -60,21 +87,30 @@ def whole_number(name: str, value: Any, least: int) -> int:
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
     if number < least:
-        raise ValueError(f"{name}: expected at least {least}, got {number}")
+        raise ValueError(f"{name}: expected at least {least}, got {shown(number)}")
+    return number
+
+
+def real_number(name: str, value: Any, least: float) -> float:
+    """`value` as a float; TypeError unless it is a real number, ValueError below `least` or for NaN."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number in the range of float64, got {shown(value)}") from None
+    if not number >= least:
+        raise ValueError(f"{name}: expected at least {least:g}, got {number:g}")
     return number
 
 
 def network_dtype(dtype: Any) -> np.dtype[Any]:
-    """The dtype of that name; only float32 and float64 will do."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        if isinstance(dtype, str):
-            raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}") from None
-        raise TypeError(f"dtype: expected 'float32' or 'float64', got {dtype!r}") from None
-    if dtype is None or found not in (FLOAT32, FLOAT64):
-        raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
-    return FLOAT32 if found == FLOAT32 else FLOAT64
+    """The dtype of that name, scalar type or the dtype itself; only float32 and float64 will do."""
+    if not isinstance(dtype, (str, type, np.dtype)):
+        raise TypeError(f"dtype: expected 'float32' or 'float64', got {shown(dtype)}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected 'float32' or 'float64', got {shown(dtype)}")
+    return DTYPES[dtype]
 
 
 def random_generator(seed: Any) -> np.random.Generator:
@@ -82,4 +118,13 @@ def random_generator(seed: Any) -> np.random.Generator:
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"seed: expected None, a non-negative integer or a Generator, got {seed!r:.200}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"seed: expected None, a non-negative integer or a Generator, got {shown(seed)}") from None
+
+
+def shown(value: Any) -> str:
+    """`value` as a message shows it; what cannot be written out (an integer of many digits) by its type."""
+    try:
+        return f"{value!r:.200}"
+    except Exception:
+        return f"an object of type {type(value).__name__}"

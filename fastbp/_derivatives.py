@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp._convert import as_numbers, cast, real_array
+from fastbp._convert import as_numbers, cast, output_array, real_array
 from fastbp._memory import new_array
 from fastbp._network import Network
 
@@ -111,7 +111,7 @@ def loss_and_gradient(
     X, T, weight, scale = _batch(net, X, T, reduction, sample_weight)
     if out is None:
         out = np.empty(net.n_parameters, net.dtype)
-    value = net._plan.loss_and_gradient(net.parameters, X, T, weight, loss, scale, _array("out", out))
+    value = net._plan.loss_and_gradient(net.parameters, X, T, weight, loss, scale, output_array(out))
     return scale * value, out
 
 
@@ -153,32 +153,32 @@ def per_sample_gradients(
     X, T, weight, scale = _batch(net, X, T, reduction, sample_weight)
     if out is None:
         out = new_array("per_sample_gradients", (X.shape[0], net.n_parameters), net.dtype)
-    net._plan.per_sample_gradients(net.parameters, X, T, weight, loss, scale, _array("out", out))
+    net._plan.per_sample_gradients(net.parameters, X, T, weight, loss, scale, output_array(out))
     return out
 
 
-def targets(net: Network, T: ArrayLike, rows: int) -> NDArray[Any]:
+def targets(net: Network, T: ArrayLike, rows: int, name: str = "T") -> NDArray[Any]:
     """`T` as an (N, K) array of the network's dtype: class labels become rows of 0 and 1."""
     if type(T) is np.ndarray and T.ndim == 2:
-        return real_array("T", T, net.dtype, 2)
-    array = as_numbers("T", T)
+        return real_array(name, T, net.dtype, 2)
+    array = as_numbers(name, T)
     if array.ndim != 1:
-        return real_array("T", array, net.dtype, 2)
+        return real_array(name, array, net.dtype, 2)
     if net.layers[-1].activation == "softmax" and array.dtype.kind in "iu":
-        return _one_hot(net, array, rows)
+        return _one_hot(net, array, rows, name)
     if net.n_outputs == 1:
-        return cast(array.reshape(-1, 1), net.dtype)
+        return cast(name, array.reshape(-1, 1), net.dtype)
     labels = " or (N,) integer class labels" if net.layers[-1].activation == "softmax" else ""
-    raise ValueError(f"T: expected shape (N, {net.n_outputs}){labels}, got {array.dtype} of shape {array.shape}")
+    raise ValueError(f"{name}: expected shape (N, {net.n_outputs}){labels}, got {array.dtype} of shape {array.shape}")
 
 
-def _one_hot(net: Network, labels: NDArray[Any], rows: int) -> NDArray[Any]:
+def _one_hot(net: Network, labels: NDArray[Any], rows: int, name: str) -> NDArray[Any]:
     if labels.size != rows:
-        raise ValueError(f"T: expected {rows} class labels (the rows of X), got shape {labels.shape}")
+        raise ValueError(f"{name}: expected {rows} class labels (the rows of X), got shape {labels.shape}")
     if labels.size and not 0 <= labels.min() <= labels.max() < net.n_outputs:
         wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise ValueError(f"T: expected class labels from 0 to {net.n_outputs - 1}, got {wrong}")
-    rows_of = new_array("T", (rows, net.n_outputs), net.dtype)
+        raise ValueError(f"{name}: expected class labels from 0 to {net.n_outputs - 1}, got {wrong}")
+    rows_of = new_array(name, (rows, net.n_outputs), net.dtype)
     rows_of[...] = 0
     rows_of[np.arange(rows), labels] = 1
     return rows_of
@@ -199,13 +199,12 @@ def _batch(
     weight = None if sample_weight is None else real_array("sample_weight", sample_weight, net.dtype, 1)
     if reduction == "sum" or X.shape[0] == 0:
         return X, T, weight, 1.0
-    count = float(X.shape[0] if weight is None else weight.sum(dtype=np.float64))
+    if weight is None:
+        return X, T, weight, 1 / X.shape[0]
+    if weight.size != X.shape[0]:
+        raise ValueError(f"sample_weight: expected shape ({X.shape[0]},) (one a row of X), got shape {weight.shape}")
+    with np.errstate(all="ignore"):
+        count = float(weight.sum(dtype=np.float64))
     if count == 0:
         raise ValueError("sample_weight: expected weights with a sum other than 0 for the mean, got 0")
     return X, T, weight, 1 / count
-
-
-def _array(name: str, x: Any) -> NDArray[Any]:
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"{name}: expected an array to write to, got {type(x).__name__}")
-    return x

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbp._convert import whole_number
+from fastbp._convert import LARGEST_DIMENSION, too_large, whole_number
 from fastbp_c.activation import ACTIVATIONS
-
-LARGEST_DIMENSION = 2**31 - 1
 
 
 class Affine:
@@ -44,12 +42,9 @@ class Affine:
     __slots__ = ("_activation", "_bias", "_n_in", "_n_out")
 
     def __init__(self, n_in: int, n_out: int, activation: str = "identity", *, bias: bool = True) -> None:
-        self._n_in = _size("n_in", n_in)
-        self._n_out = _size("n_out", n_out)
-        if not isinstance(activation, str):
-            raise TypeError(f"activation: expected a name, got {type(activation).__name__}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self._n_in = layer_size("n_in", n_in)
+        self._n_out = layer_size("n_out", n_out)
+        check_activation("activation", activation)
         if not isinstance(bias, bool):
             raise TypeError(f"bias: expected True or False, got {type(bias).__name__}")
         self._activation = activation
@@ -80,8 +75,17 @@ class Affine:
         return f"Affine({self.n_in}, {self.n_out}, {self.activation!r}{bias})"
 
 
-def _size(name: str, value: Any) -> int:
+def layer_size(name: str, value: Any) -> int:
+    """`value` as a number of inputs or outputs."""
     number = whole_number(name, value, 1)
     if number > LARGEST_DIMENSION:
-        raise OverflowError(f"{name}: expected at most {LARGEST_DIMENSION} (BLAS counts in 32 bits), got {number}")
+        raise too_large(name, number)
     return number
+
+
+def check_activation(name: str, value: Any) -> None:
+    """TypeError or ValueError unless `value` is the name of an activation."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a name, got {type(value).__name__}")
+    if value not in ACTIVATIONS:
+        raise ValueError(f"{name}: expected one of {', '.join(ACTIVATIONS)}, got {value!r}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp._convert import as_numbers, cast, network_dtype, random_generator, real_array
-from fastbp._layers import Affine
+from fastbp._convert import as_numbers, cast, network_dtype, output_array, random_generator, real_array
+from fastbp._layers import Affine, check_activation, layer_size
 from fastbp._memory import new_array
 from fastbp_c.network import Plan
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INITIALIZERS = ("glorot_uniform", "he_uniform", "zeros")
 HE_ACTIVATIONS = ("relu", "leaky_relu", "softplus", "gelu", "silu")
+DRAWN_AT_ONCE = 1 << 20  # initial weights: a large network has no second one of its size beside it
 
 
 class Network:
@@ -41,7 +42,7 @@ class Network:
     parameters : ndarray of shape (P,)
         All parameters, in layer order each layer's own `W` (row-major) and then its own `b`. Contiguous and writable;
         assigning to the attribute copies in.
-    weights, biases : list of ndarray
+    weights, biases : tuple of ndarray
         One view into `parameters` per layer; a layer without a bias has None.
     n_parameters, n_inputs, n_outputs : int
         P, D and K.
@@ -84,7 +85,8 @@ class Network:
         self._dtype = network_dtype(dtype)
         self._layers = _checked_layers(layers)
         self._plan = Plan(self._dtype.num, _specification(self._layers))
-        self._parameters = new_array("parameters", (self._plan.n_parameters,), self._dtype)
+        # A view, so that nobody can resize it.
+        self._parameters = new_array("parameters", (self._plan.n_parameters,), self._dtype)[:]
         _initialize(self, seed, init)
 
     @property
@@ -122,23 +124,23 @@ class Network:
         array = as_numbers("parameters", values)
         if array.shape != self._parameters.shape:
             raise ValueError(f"parameters: expected shape {self._parameters.shape}, got shape {array.shape}")
-        self._parameters[...] = cast(array, self._dtype)
+        self._parameters[...] = cast("parameters", array, self._dtype)
 
     @property
-    def weights(self) -> list[NDArray[Any]]:
+    def weights(self) -> tuple[NDArray[Any], ...]:
         """One (n_in, n_out) view into the parameters per layer."""
-        return [
+        return tuple(
             self._parameters[place : place + layer.n_in * layer.n_out].reshape(layer.n_in, layer.n_out)
             for layer, (place, _) in zip(self._layers, self._plan.offsets)
-        ]
+        )
 
     @property
-    def biases(self) -> list[NDArray[Any] | None]:
+    def biases(self) -> tuple[NDArray[Any] | None, ...]:
         """One (n_out,) view into the parameters per layer, or None where there is no bias."""
-        return [
+        return tuple(
             self._parameters[place : place + layer.n_out] if place >= 0 else None
             for layer, (_, place) in zip(self._layers, self._plan.offsets)
-        ]
+        )
 
     def forward(self, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Compute the outputs.
@@ -167,7 +169,7 @@ class Network:
         X = real_array("X", X, self._dtype, 2)
         if out is None:
             out = new_array("forward", (X.shape[0], self.n_outputs), self._dtype)
-        self._plan.forward(self._parameters, X, out)
+        self._plan.forward(self._parameters, X, output_array(out))
         return out
 
     def __call__(self, X: ArrayLike) -> NDArray[Any]:
@@ -196,7 +198,26 @@ class Network:
 
     def copy(self) -> Network:
         """A network of the same layers with its own copy of the parameters."""
-        return _rebuild(self._layers, self._dtype.name, self._parameters)
+        return self.astype(self._dtype)
+
+    def astype(self, dtype: Any) -> Network:
+        """A network of the same layers that computes in another dtype, with the parameters rounded to it.
+
+        Parameters
+        ----------
+        dtype : {"float64", "float32"}
+
+        Returns
+        -------
+        Network
+            Independent of this one, also if the dtype is the same.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `dtype` is none of the above.
+        """
+        return _rebuild(self._layers, dtype, self._parameters)
 
     def __copy__(self) -> Network:
         return self.copy()
@@ -255,6 +276,11 @@ def mlp(
         raise TypeError(f"sizes: expected a sequence of integers, got {type(sizes).__name__}") from None
     if len(sizes) < 2:
         raise ValueError(f"sizes: expected at least two (inputs and outputs), got {len(sizes)}")
+    sizes = [layer_size("sizes", size) for size in sizes]
+    check_activation("activation", activation)
+    check_activation("output", output)
+    if activation == "softmax":
+        raise ValueError(f"activation: expected one for hidden layers, got {activation!r}")
     last = len(sizes) - 2
     pairs = enumerate(zip(sizes, sizes[1:]))
     return Network([Affine(*pair, output if l == last else activation) for l, pair in pairs], **network_options)
@@ -297,7 +323,7 @@ def layers_of(description: Any) -> list[Affine]:
     return layers
 
 
-def _rebuild(layers: Iterable[Affine], dtype: str, parameters: NDArray[Any]) -> Network:
+def _rebuild(layers: Iterable[Affine], dtype: Any, parameters: NDArray[Any]) -> Network:
     net = Network(layers, dtype=dtype, init="zeros")
     net.parameters = parameters
     return net
@@ -342,4 +368,7 @@ def _initialize(net: Network, seed: int | np.random.Generator | None, init: str 
         done.add(id(layer))
         he = init == "he_uniform" or (init is None and layer.activation in HE_ACTIVATIONS)
         bound = np.sqrt(6 / (layer.n_in if he else layer.n_in + layer.n_out))
-        W[...] = generator.uniform(-bound, bound, W.shape)
+        drawn = W.reshape(-1)
+        for start in range(0, drawn.size, DRAWN_AT_ONCE):
+            part = drawn[start : start + DRAWN_AT_ONCE]
+            part[...] = generator.uniform(-bound, bound, part.size)

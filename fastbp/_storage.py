@@ -8,6 +8,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
+from fastbp._convert import shown
 from fastbp._network import Network, _rebuild, describe, layers_of
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Write `net` to `path` so that the old or the new file is there whole, whatever happens."""
     from safetensors.numpy import save as serialize
 
+    target = _name_of(path)
+    if os.path.exists(target) and not os.path.isfile(target):  # to replace a device would be a disaster
+        raise OSError(f"path: expected a regular file or none, got {target!r}")
     metadata = {"format": FORMAT, "version": str(VERSION), "layers": json.dumps(describe(net.layers))}
     content = serialize({"parameters": net.parameters}, metadata=metadata)
-    target = os.fspath(path)
     folder = os.path.dirname(target) or "."
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=".fastbp-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -67,7 +70,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     """
     from safetensors import SafetensorError, safe_open
 
-    name = os.fspath(path)
+    name = _name_of(path)
     with open(name, "rb"):  # a missing or unreadable file is an OSError, not a foreign one
         pass
     try:
@@ -85,6 +88,16 @@ def load(path: str | os.PathLike[str]) -> Network:
             return _rebuild(layers, dtype, file.get_tensor("parameters"))
     except (SafetensorError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"path: expected a network saved by fastbp, got {name!r}: {error}") from None
+
+
+def _name_of(path: Any) -> str:
+    try:
+        name = os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"path: expected a str or path-like, got {type(path).__name__}") from None
+    if "\0" in name:
+        raise ValueError(f"path: expected a name without NUL, got {shown(name)}")
+    return name
 
 
 def _layers_in(metadata: dict[str, str]) -> list[Any]:

@@ -14,7 +14,7 @@ from fastbp._convert import random_generator, real_array, whole_number
 from fastbp._derivatives import loss as loss_of
 from fastbp._derivatives import targets
 from fastbp._network import Network
-from fastbp_c.optimizer import Optimizer
+from fastbp_c.optimizer import SGD, Adam, Optimizer
 from fastbp_c.training import Stepper
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Trainer:
     def __init__(self, net: Network, optimizer: Optimizer, *, loss: str | None = None) -> None:
         if not isinstance(net, Network):
             raise TypeError(f"net: expected a Network, got {type(net).__name__}")
-        if not isinstance(optimizer, Optimizer):
+        if not isinstance(optimizer, (SGD, Adam)):
             raise TypeError(f"optimizer: expected SGD or Adam, got {type(optimizer).__name__}")
         self._net = net
         self._optimizer = optimizer
@@ -127,6 +127,10 @@ class Trainer:
     def optimizer(self) -> Optimizer:
         """The optimizer."""
         return self._optimizer
+
+    def __repr__(self) -> str:
+        loss = "" if self._loss is None else f", loss={self._loss!r}"
+        return f"Trainer({self._net!r}, {self._optimizer!r}{loss})"
 
     def step(self, X: ArrayLike, T: ArrayLike) -> float:
         """Update the parameters once, by the gradient of one batch's mean error.
@@ -224,6 +228,8 @@ class Trainer:
             raise TypeError(f"callback: expected a callable, got {type(callback).__name__}")
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"shuffle: expected True or False, got {type(shuffle).__name__}")
+        if not isinstance(progress, (bool, np.bool_)):
+            raise TypeError(f"progress: expected True or False, got {type(progress).__name__}")
         generator = random_generator(seed)
         bits = generator.bit_generator if shuffle else None
 
@@ -306,7 +312,7 @@ def _progress_bar(epochs: int, wanted: bool) -> _ProgressBar:
 
 def _finite_data(net: Network, X: ArrayLike, T: ArrayLike, prefix: str) -> tuple[NDArray[Any], NDArray[Any]]:
     X = real_array(f"{prefix}X", X, net.dtype, 2)
-    T = targets(net, T, X.shape[0])
+    T = targets(net, T, X.shape[0], f"{prefix}T")
     for name, x, columns in (("X", X, net.n_inputs), ("T", T, net.n_outputs)):
         if x.shape[1] != columns:
             what = "inputs" if name == "X" else "outputs"
@@ -325,8 +331,10 @@ def _validation(net: Network, data: Any) -> tuple[NDArray[Any], NDArray[Any]] | 
         return None
     try:
         X, T = data
-    except (TypeError, ValueError):
-        raise ValueError(f"validation_data: expected a pair (X, T), got {type(data).__name__}") from None
+    except TypeError:
+        raise TypeError(f"validation_data: expected a pair (X, T), got {type(data).__name__}") from None
+    except ValueError:
+        raise ValueError(f"validation_data: expected a pair (X, T), got another {type(data).__name__}") from None
     X, T = _finite_data(net, X, T, "validation_data: ")
     if X.shape[0] == 0:
         raise ValueError(f"validation_data: expected at least one row, got shape {X.shape}")

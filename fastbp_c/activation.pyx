@@ -23,7 +23,7 @@ cdef int activation_id(str argument, name) except -1:
     return number
 
 
-def activate(name, cnp.ndarray a not None, int order=0):
+def activate(name, cnp.ndarray a not None, int order=2):
     """z = h(a), and h'(a) and h''(a) if order is 1 or 2; a tuple of order + 1 new arrays of a's shape."""
     cdef int h = activation_id("name", name)
     cdef int typenum = check_floating("a", a)

@@ -4,7 +4,7 @@ cimport numpy as cnp
 from cython cimport floating
 
 from fastbp_c cimport simd
-from fastbp_c._check cimport check_floating, check_matrix, check_vector
+from fastbp_c._check cimport check_apart, check_floating, check_matrix, check_vector
 from fastbp_c.activation cimport activation_id
 from fastbp_c.product cimport product
 from fastbp_c.simd cimport FBP_ADD, FBP_BIAS, FBP_SOFTMAX, FBP_ZERO
@@ -58,6 +58,10 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
     if b is not None:
         check_vector("b", b, typenum, n_out, "the columns of W", False)
     check_matrix("out", Y, typenum, N, "the rows of X", n_out, "the columns of W", True)
+    check_apart("out", Y, "X", X)
+    check_apart("out", Y, "W", W)
+    if b is not None:
+        check_apart("out", Y, "b", b)
     cdef const void *bias = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
         if typenum == cnp.NPY_FLOAT:

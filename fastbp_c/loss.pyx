@@ -85,7 +85,7 @@ def error_curvature(output, loss, cnp.ndarray a not None, cnp.ndarray t not None
     h, e, typenum = checked(output, loss, a, t, weight)
     cdef Py_ssize_t N = a.shape[0], K = a.shape[1]
     cdef cnp.npy_intp[3] shape = [N, K, K]
-    cdef cnp.npy_intp size = 2 * N * K
+    cdef cnp.npy_intp size = 3 * N * K
     cdef cnp.ndarray M = cnp.PyArray_EMPTY(3, shape, typenum, 0)
     cdef cnp.ndarray work = cnp.PyArray_EMPTY(1, &size, typenum, 0)
     cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)

@@ -24,6 +24,15 @@ cdef enum:
     LONGEST_CHUNK = 4096
 
 
+cdef int check_output(out, p, X, T, weight) except -1:
+    check_apart("out", out, "parameters", p)
+    check_apart("out", out, "X", X)
+    check_apart("out", out, "T", T)
+    if weight is not None:
+        check_apart("out", out, "sample_weight", weight)
+    return 0
+
+
 @cython.final
 cdef class Plan:
     """The records of a network of affine layers, and the passes over them for arrays of one dtype.
@@ -146,6 +155,8 @@ cdef class Plan:
         self.check_inputs(X)
         cdef Py_ssize_t N = X.shape[0]
         check_matrix("out", Y, self.typenum, N, "the rows of X", self.net.n_outputs, "the network's outputs", True)
+        check_apart("out", Y, "parameters", p)
+        check_apart("out", Y, "X", X)
         cdef Workspace work = self.take(N)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
@@ -183,10 +194,8 @@ cdef class Plan:
         cdef int error = self.loss_number(loss)
         self.check_parameters(p)
         self.check_batch(X, T, weight)
-        check_apart("out", g, "parameters", p)
-        check_apart("out", g, "X", X)
-        check_apart("out", g, "T", T)
         check_vector("out", g, self.typenum, self.net.n_parameters, "the network's parameters", True)
+        check_output(g, p, X, T, weight)
         cdef Py_ssize_t N = X.shape[0]
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef double value
@@ -212,10 +221,8 @@ cdef class Plan:
         self.check_parameters(p)
         self.check_batch(X, T, weight)
         cdef Py_ssize_t N = X.shape[0]
-        check_apart("out", G, "parameters", p)
-        check_apart("out", G, "X", X)
-        check_apart("out", G, "T", T)
         check_matrix("out", G, self.typenum, N, "the rows of X", self.net.n_parameters, "the network's parameters", True)
+        check_output(G, p, X, T, weight)
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef Workspace work = self.take(N)
         with nogil:

@@ -1,4 +1,7 @@
-"""The optimizers: hyperparameters only. What they remember of a network's past belongs to its Trainer."""
+"""The optimizers: hyperparameters only. What they remember of a network's past belongs to its Trainer.
+
+A docstring that starts with the signature and a line of two dashes is how a compiled class tells it to `inspect`.
+"""
 
 from libc.math cimport isfinite
 
@@ -53,7 +56,10 @@ cdef class Optimizer:
 
 
 cdef class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if wanted.
+    """SGD(learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0)
+--
+
+    Stochastic gradient descent, with momentum if wanted.
 
         v = momentum v + g
         p = (1 - learning_rate weight_decay) p - learning_rate v
@@ -113,7 +119,10 @@ cdef class SGD(Optimizer):
 
 
 cdef class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015) with decoupled weight decay (AdamW, Loshchilov and Hutter 2019).
+    """Adam(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)
+--
+
+    Adam (Kingma and Ba 2015) with decoupled weight decay (AdamW, Loshchilov and Hutter 2019).
 
         m = beta1 m + (1 - beta1) g
         v = beta2 v + (1 - beta2) g^2

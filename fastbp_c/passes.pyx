@@ -8,7 +8,7 @@ c) Nothing here allocates, and nothing can fail: shapes, types and the workspace
 """
 
 from cython cimport floating
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from fastbp_c cimport simd
 from fastbp_c.affine cimport affine_delta, affine_forward, affine_gradient
@@ -137,15 +137,6 @@ cdef double batch_loss(
     return value
 
 
-cdef void gather(
-    Py_ssize_t N, const Py_ssize_t *order, Py_ssize_t width, const floating *x, floating *rows,
-) noexcept nogil:
-    """rows[n, :] = x[order[n], :]"""
-    cdef Py_ssize_t n
-    for n in range(N):
-        memcpy(rows + n * width, x + order[n] * width, width * sizeof(floating))
-
-
 cdef double batch_gradient(
     const Net *net, int error, Py_ssize_t N, const Py_ssize_t *order, const floating *p, const floating *X,
     const floating *T, const floating *weight, floating scale, floating *g, floating *work,
@@ -167,8 +158,8 @@ cdef double batch_gradient(
             x, t = X + start * D, T + start * K
         else:
             x, t = work + net.X * block, work + net.T * block
-            gather(rows, order + start, D, X, work + net.X * block)
-            gather(rows, order + start, K, T, work + net.T * block)
+            simd.gather(rows, D, order + start, X, work + net.X * block)
+            simd.gather(rows, K, order + start, T, work + net.T * block)
         value += output_delta(net, error, rows, p, x, t, part(weight, start), scale, work)
         deltas(net, rows, p, work)
         gradient(net, rows, x, start > 0, g, work)

@@ -22,6 +22,7 @@ cdef extern from "kernels.h":
                         float *, float *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                 int, float *, float *) noexcept nogil
+        void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const float *, float *) noexcept nogil
         void (*multiply)(Py_ssize_t, const float *, float *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int, float *,
@@ -39,6 +40,7 @@ cdef extern from "kernels.h":
                         double *, double *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                 double, int, double *, double *) noexcept nogil
+        void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double *) noexcept nogil
         void (*multiply)(Py_ssize_t, const double *, double *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int, double *,
@@ -89,11 +91,21 @@ cdef inline void error_curvature(
     int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, const floating *t,
     const floating *weight, floating scale, bint gauss_newton, floating *M, floating *work,
 ) noexcept nogil:
-    """M[n, :, :] = scale weight_n d2E_n/da da, or M' of the Gauss-Newton matrix; work: 2 N K"""
+    """M[n, :, :] = scale weight_n d2E_n/da da, or M' of the Gauss-Newton matrix; work: 3 N K"""
     if floating is float:
         kernels_f.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
     else:
         kernels_d.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
+
+
+cdef inline void gather(
+    Py_ssize_t N, Py_ssize_t width, const Py_ssize_t *order, const floating *x, floating *rows
+) noexcept nogil:
+    """rows[n, :] = x[order[n], :]"""
+    if floating is float:
+        kernels_f.gather(N, width, order, x, rows)
+    else:
+        kernels_d.gather(N, width, order, x, rows)
 
 
 cdef inline void multiply(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #undef BITS
-#undef C
+#undef LIT
 #undef FABS
 #undef COPYSIGN
 #undef MANTISSA_BITS
@@ -27,7 +27,7 @@
 #undef GELU_END
 #if IS_FLOAT
 #define BITS uint32_t
-#define C(x) x##f
+#define LIT(x) x##f
 #define FABS fabsf
 #define COPYSIGN copysignf
 #define MANTISSA_BITS 23
@@ -38,7 +38,7 @@
 #define GELU_END 14.07978f       /* sqrt(2 (BIAS + LIFT) ln 2): e^(-u^2/2) underflows even when lifted */
 #else
 #define BITS uint64_t
-#define C(x) x
+#define LIT(x) x
 #define FABS fabs
 #define COPYSIGN copysign
 #define MANTISSA_BITS 52
@@ -49,15 +49,15 @@
 #define GELU_END 37.95207
 #endif
 
-#define LN2 C(0x1.62e42fefa39efp-1)
-#define LOG2_E C(0x1.71547652b82fep+0)
-#define SQRT_HALF C(0x1.6a09e667f3bcdp-1)
-#define INV_SQRT_2PI C(0x1.9884533d43651p-2)
+#define LN2 LIT(0x1.62e42fefa39efp-1)
+#define LOG2_E LIT(0x1.71547652b82fep+0)
+#define SQRT_HALF LIT(0x1.6a09e667f3bcdp-1)
+#define INV_SQRT_2PI LIT(0x1.9884533d43651p-2)
 #define TWO_TO_MANTISSA ((REAL)((BITS)1 << MANTISSA_BITS))
 
 /* Powers of two that keep a product in the normal range until its last factor (see exp_parts). */
 #define LIFT 16
-#define UNLIFT C(0x1p-16)
+#define UNLIFT LIT(0x1p-16)
 
 static INLINE BITS NAME(bits)(REAL x)
 {
@@ -119,7 +119,7 @@ static INLINE void NAME(exp_parts)(REAL y, REAL d, int lift, REAL *s, REAL *p)
 {
     /* Adding 1.5 2^MANTISSA_BITS rounds to an integer, which is then read from the last bits: the biased
      * exponent of s, shifted into its place. */
-    const REAL shift = C(1.5) * TWO_TO_MANTISSA + (BIAS + lift);
+    const REAL shift = LIT(1.5) * TWO_TO_MANTISSA + (BIAS + lift);
     const REAL k = y * LOG2_E + shift;
     const REAL n = k - shift;
     *s = NAME(from_bits)(NAME(bits)(k) << MANTISSA_BITS);
@@ -170,7 +170,7 @@ static INLINE void NAME(relu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 
 static INLINE void NAME(leaky_relu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 {
-    const REAL slope = C(0.01);
+    const REAL slope = LIT(0.01);
     *z = a > 0 ? a : slope * a;
     *h1 = a > 0 ? 1 : a <= 0 ? slope : a;
     *h2 = a == a ? 0 : a;
@@ -184,12 +184,10 @@ static INLINE void NAME(sigmoid)(REAL a, REAL *z, REAL *h1, REAL *h2)
     const REAL t = s + s * p;                   /* e^-|a| */
     const REAL e = (s - 1) + s * p;             /* e^-|a| - 1 */
     const REAL r = NAME(inverse_1p)(t);
-    *z = (a < 0 ? t : 1) * r;
-    *h1 = t * r * r;
-    /* h'' multiplies two rounded factors, so h' comes here with one rounding less than above */
-    const REAL y = e * r;                       /* -tanh(|a|/2) */
-    const REAL w = s * r * r;
-    *h2 = COPYSIGN(y, -a) * (y > C(-0.6) ? C(0.25) - C(0.25) * y * y : w + w * p);
+    const REAL q = t * r;                       /* 1 - r = h(-|a|) */
+    *z = a < 0 ? q : r;
+    *h1 = q - q * q;                            /* q (1 - q), with the least weight on the error of q */
+    *h2 = *h1 * COPYSIGN(e * r, -a);
 }
 
 /* h = (1 - t) / (1 + t), t = e^-2|a|, with the sign of a;  h' = 4 t / (1 + t)^2,  h'' = -2 h h' */
@@ -200,9 +198,10 @@ static INLINE void NAME(tanh)(REAL a, REAL *z, REAL *h1, REAL *h2)
     const REAL t4 = s + s * p;                  /* 4 t */
     const REAL s1 = s / 4;
     const REAL e = (s1 - 1) + s1 * p;           /* t - 1 */
-    const REAL r = NAME(inverse_1p)(t4 / 4);
+    const REAL r = 1 / (2 + e);
+    const REAL q = t4 * r;                      /* 4 t / (1 + t) */
     *z = COPYSIGN(e * r, a);
-    *h1 = t4 * r * r;
+    *h1 = q - q * (q / 4);                      /* with q as in sigmoid */
     *h2 = -2 * *z * *h1;
 }
 
@@ -213,49 +212,52 @@ static INLINE void NAME(softplus)(REAL a, REAL *z, REAL *h1, REAL *h2)
     NAME(exp_parts)(-NAME(at_most)(FABS(a), BIAS * LN2), 0, 0, &s, &p);
     const REAL t = s + s * p;
     const REAL r = NAME(inverse_1p)(t);
+    const REAL q = t * r;
     *z = (a <= 0 ? 0 : a) + NAME(log1p)(t);
-    *h1 = (a < 0 ? t : 1) * r;
-    *h2 = t * r * r;
+    *h1 = a < 0 ? q : r;
+    *h2 = q - q * q;
 }
 
-/* h = a S(a),  h' = S (1 + a S(-a)),  h'' = S' (2 - a tanh(a/2)),  S = sigmoid.
- * With u = |a|: h = max(a, 0) - u S(-u), and this last term, up to 2^LIFT too large until the end, stays normal
- * where S(-u) does not. */
+/* With u = |a| and q = 1 / (1 + e^u), the sigmoid of -u, which loses no digits in these sums:
+ *     h = a sigmoid(a) = max(a, 0) - u q,  h'(-u) = 1 - h'(u) = q (1 - u + u q),  h'' = q (1 - q) (2 - u + 2 u q).
+ * q is kept 2^LIFT too large until the last factor, because u q is a normal number where q is not. */
 static INLINE void NAME(silu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 {
     REAL s, p;
     const REAL u = NAME(at_most)(FABS(a), (BIAS + LIFT) * LN2);
     NAME(exp_parts)(-u, 0, LIFT, &s, &p);
     const REAL t = s + s * p;                           /* 2^LIFT e^-u */
-    const REAL s1 = s * UNLIFT;
-    const REAL e = (s1 - 1) + s1 * p;                   /* e^-u - 1 */
-    const REAL r = NAME(inverse_1p)(t * UNLIFT);        /* S(u) */
-    const REAL q = t * r;                               /* 2^LIFT S(-u) */
-    const REAL m1 = q * (1 - u * r) * UNLIFT;           /* h'(-u) = 1 - h'(u) */
-    *z = (a < 0 ? 0 : a) - u * q * UNLIFT;
+    const REAL r = NAME(inverse_1p)(t * UNLIFT);        /* 1 - q */
+    const REAL q = t * r;
+    const REAL uq = u * q * UNLIFT;
+    const REAL m1 = q * ((1 - u) + uq) * UNLIFT;
+    *z = (a < 0 ? 0 : a) - uq;
     *h1 = a < 0 ? m1 : 1 - m1;
-    *h2 = q * r * (2 + u * (e * r)) * UNLIFT;
+    *h2 = (q - q * (q * UNLIFT)) * ((2 - u) + 2 * uq) * UNLIFT;
 }
 
-/* Phi(-u) e^(u^2/2) for 0 <= u <= 14.2 or 38.7, as v P(w); minimax in relative error: 2^-25.4, 2^-54.6 */
+/* Phi(-u) e^(u^2/2) for 0 <= u <= 14.2 or 38.7, as v P(w), v = 1 / (u + 4) and w = (u - 4) v; minimax in relative
+ * error: 2^-29.7, 2^-54.6. For float in double, for the roundings of v, w and P would add up. */
 static INLINE REAL NAME(normal_tail_ratio)(REAL u)
 {
-    const REAL v0 = 1 / (u + 4);
-    const REAL error = (1 - 4 * v0) - u * v0;           /* v = v0 (1 + error), as in inverse_1p */
-    const REAL w = (u - 4) * (v0 + v0 * error);
+    const double v0 = 1 / (u + 4);
+    const double miss = (0.5 - u * v0) + (0.5 - 4 * v0);        /* v = v0 (1 + miss), as in inverse_1p */
+    const double v = v0 + v0 * miss;
+    const double w = (u - 4.0) * v;
 #if IS_FLOAT
-    REAL c = -0x1.11c450p-13f;
-    c = 0x1.7e9564p-13f + w * c;
-    c = 0x1.9bd60cp-10f + w * c;
-    c = -0x1.cc95f8p-9f + w * c;
-    c = -0x1.ed3b56p-8f + w * c;
-    c = 0x1.eed474p-5f + w * c;
-    c = -0x1.7dffe4p-3f + w * c;
-    c = 0x1.8c6d9cp-2f + w * c;
-    c = -0x1.373e3ap-1f + w * c;
-    c = 0x1.82b4bcp-1f + w * c;
+    double c = -0x1.8b0d5d696b46bp-15;
+    c = -0x1.d558f1f5b94aep-13 + w * c;
+    c = 0x1.651fadfc3a37cp-13 + w * c;
+    c = 0x1.ad664f73a094bp-10 + w * c;
+    c = -0x1.c9888428f5ea7p-9 + w * c;
+    c = -0x1.ee578deea3229p-8 + w * c;
+    c = 0x1.eec7d4c07264fp-5 + w * c;
+    c = -0x1.7dff021b8d804p-3 + w * c;
+    c = 0x1.8c6dba36b52c1p-2 + w * c;
+    c = -0x1.373e3acda1e8fp-1 + w * c;
+    c = 0x1.82b4bb924cedep-1 + w * c;
 #else
-    REAL c = -0x1.726097afe643cp-31;
+    double c = -0x1.726097afe643cp-31;
     c = -0x1.4ce256a0ef074p-29 + w * c;
     c = 0x1.e517c835178f2p-30 + w * c;
     c = 0x1.4aafdb50682b9p-26 + w * c;
@@ -280,11 +282,11 @@ static INLINE REAL NAME(normal_tail_ratio)(REAL u)
     c = -0x1.373e3a893c28ap-1 + w * c;
     c = 0x1.82b4bb8c94dcep-1 + w * c;
 #endif
-    return v0 * c + v0 * c * error;
+    return (REAL)(v * c);
 }
 
-/* h = a Phi(a),  h' = Phi + a phi,  h'' = (2 - a^2) phi,  phi and Phi the normal density and distribution.
- * In terms of u = |a|, and lifted, as in silu. */
+/* With u = |a|, phi and Phi the normal density and distribution, and lifted as in silu:
+ *     h = a Phi(a) = max(a, 0) - u Phi(-u),  h'(-u) = 1 - h'(u) = Phi(-u) - u phi(u),  h'' = (2 - u^2) phi(u). */
 static INLINE void NAME(gelu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 {
     REAL s, p;
@@ -297,7 +299,7 @@ static INLINE void NAME(gelu)(REAL a, REAL *z, REAL *h1, REAL *h2)
     /* s (1 + p) = 2^LIFT e^(-u^2/2), but with s first, a power of two, there is one rounding less */
     const REAL s_q = s * NAME(normal_tail_ratio)(u), q = s_q + s_q * p;         /* 2^LIFT Phi(-u) */
     const REAL s_phi = s * INV_SQRT_2PI, phi = s_phi + s_phi * p;               /* 2^LIFT phi(u) */
-    const REAL m1 = (q - u * phi) * UNLIFT;             /* h'(-u) = 1 - h'(u) */
+    const REAL m1 = (q - u * phi) * UNLIFT;
     *z = (a < 0 ? 0 : a) - u * q * UNLIFT;
     *h1 = a < 0 ? m1 : 1 - m1;
     *h2 = phi * ((2 - top * top) - 2 * rest) * UNLIFT;
@@ -318,7 +320,7 @@ static INLINE void NAME(gelu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 
 /* simd: z may be a, which is no dependence between iterations but looks like one */
 #define LOOP(function, order)                           \
-    _Pragma("omp simd")                                 \
+    SIMD()                                 \
     for (ptrdiff_t i = 0; i < n; i++) {                 \
         REAL z_i, h1_i, h2_i;                           \
         NAME(function)(a[i], &z_i, &h1_i, &h2_i);       \

@@ -7,8 +7,12 @@
  *    y: the digits of a confident prediction are in 1 - y.
  * b) softmax is written with e_k = e^(a_k - max a) and r, the sum of e but for one of its ones:
  *        y_k = e_k / (1 + r),   1 - y_k = r / (1 + r) where e_k = 1,   log sum_j e^a_j = max a + log(1 + r).
- * c) Sums over k and n are in double, also for float.
+ * c) Rows too short to fill vectors are taken LANES at a time, transposed, one row to a lane.
+ * d) Sums that run over K or N are in double, also for float.
  */
+
+/* The longest row that is transposed: above, vectors along the row are faster. */
+#define NARROW 32
 
 /* e^y for y <= 0 */
 static INLINE REAL NAME(exp_down)(REAL y)
@@ -19,10 +23,17 @@ static INLINE REAL NAME(exp_down)(REAL y)
     return s + s * p;
 }
 
+/* t x, and 0 for t = 0 even if x is infinite: t log y vanishes with t */
+static INLINE REAL NAME(times_log)(REAL t, REAL x)
+{
+    const REAL product = t * x;
+    return t == 0 ? 0 : product;
+}
+
 static INLINE REAL NAME(max)(ptrdiff_t K, const REAL *a)
 {
     REAL top = a[0];
-    _Pragma("omp simd reduction(max : top)")
+    SIMD(reduction(max : top))
     for (ptrdiff_t k = 1; k < K; k++) top = a[k] > top ? a[k] : top;
     return top;
 }
@@ -31,27 +42,81 @@ static INLINE REAL NAME(max)(ptrdiff_t K, const REAL *a)
 static INLINE REAL NAME(softmax_exp)(ptrdiff_t K, const REAL *a, REAL top, REAL *e)
 {
     double others = 0, ones = 0;
-    _Pragma("omp simd reduction(+ : others, ones)")
+    SIMD(reduction(+ : others, ones))
     for (ptrdiff_t k = 0; k < K; k++) {
         const REAL e_k = NAME(exp_down)(a[k] - top);
-        others += e_k == 1 ? 0 : e_k;
-        ones += e_k == 1;
+        const REAL one = e_k == 1;
+        ones += one;
+        others += e_k - one;
         e[k] = e_k;
     }
     return (REAL)(others + (ones - 1));
 }
 
+/* Where the rows of a tile start. Lanes without a row of their own repeat the last one. */
+static INLINE void NAME(tile_rows)(ptrdiff_t rows, ptrdiff_t K, ptrdiff_t *start)
+{
+    for (ptrdiff_t l = 0; l < LANES; l++) start[l] = (l < rows ? l : rows - 1) * K;
+}
+
+static INLINE void NAME(load_tile)(ptrdiff_t K, const ptrdiff_t *start, const REAL *a, REAL *tile)
+{
+    for (ptrdiff_t k = 0; k < K; k++)
+        for (ptrdiff_t l = 0; l < LANES; l++) tile[k * LANES + l] = a[start[l] + k];
+}
+
+static INLINE void NAME(store_tile)(ptrdiff_t K, const ptrdiff_t *start, const REAL *tile, REAL *a)
+{
+    for (ptrdiff_t k = 0; k < K; k++)
+        for (ptrdiff_t l = 0; l < LANES; l++) a[start[l] + k] = tile[k * LANES + l];
+}
+
+static INLINE void NAME(tile_max)(ptrdiff_t K, const REAL *a, REAL *top)
+{
+    for (ptrdiff_t l = 0; l < LANES; l++) top[l] = a[l];
+    for (ptrdiff_t k = 1; k < K; k++)
+        SIMD()
+        for (ptrdiff_t l = 0; l < LANES; l++) top[l] = a[k * LANES + l] > top[l] ? a[k * LANES + l] : top[l];
+}
+
+static void NAME(softmax_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a, REAL *z)
+{
+    ptrdiff_t start[LANES];
+    REAL x[NARROW * LANES], top[LANES];
+    double sum[LANES] = {0};
+    NAME(tile_rows)(rows, K, start);
+    NAME(load_tile)(K, start, a, x);
+    NAME(tile_max)(K, x, top);
+    for (ptrdiff_t k = 0; k < K; k++)
+        SIMD()
+        for (ptrdiff_t l = 0; l < LANES; l++) {
+            const REAL e = NAME(exp_down)(x[k * LANES + l] - top[l]);
+            sum[l] += e;
+            x[k * LANES + l] = e;
+        }
+    for (ptrdiff_t k = 0; k < K; k++)
+        SIMD()
+        for (ptrdiff_t l = 0; l < LANES; l++) x[k * LANES + l] /= (REAL)sum[l];
+    NAME(store_tile)(K, start, x, z);
+}
+
 /* z[n, :] = softmax(a[n, :]); z may be a. */
 static void NAME(softmax)(ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *z)
 {
-    for (ptrdiff_t n = 0; n < N && K > 0; n++, a += K, z += K) {
+    if (K == 0) return;
+    const ptrdiff_t height = K <= NARROW ? LANES : 1;
+    for (ptrdiff_t n = 0; n < N; n += height, a += height * K, z += height * K) {
+        if (K <= NARROW) {
+            NAME(softmax_tile)(N - n < LANES ? N - n : LANES, K, a, z);
+            continue;
+        }
         const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), z);
-        _Pragma("omp simd")
+        SIMD()
         for (ptrdiff_t k = 0; k < K; k++) z[k] /= 1 + r;
     }
 }
 
-/* sum_n weight_n sum_k value_nk, and delta_nk *= scale weight_n */
+/* Returns sum_n weight_n sum_k value_nk, and multiplies delta_nk by scale weight_n. */
 static double NAME(weigh)(ptrdiff_t N, ptrdiff_t K, const REAL *value, const REAL *weight, REAL scale, REAL *delta)
 {
     double total = 0;
@@ -61,12 +126,12 @@ static double NAME(weigh)(ptrdiff_t N, ptrdiff_t K, const REAL *value, const REA
     }
     for (ptrdiff_t n = 0; n < N; n++) {
         double sum = 0;
-        _Pragma("omp simd reduction(+ : sum)")
+        SIMD(reduction(+ : sum))
         for (ptrdiff_t k = 0; k < K; k++) sum += value[n * K + k];
         total += weight ? weight[n] * sum : sum;
         if (!delta) continue;
         const REAL c = weight ? scale * weight[n] : scale;
-        _Pragma("omp simd")
+        SIMD()
         for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] *= c;
     }
     return total;
@@ -79,91 +144,159 @@ static double NAME(squared_error)(int activation, ptrdiff_t N, ptrdiff_t K, cons
     REAL *y = work, *h1 = delta ? work + N * K : NULL;
     NAME(activate)(activation, N * K, a, y, h1, NULL);
     if (delta) {
-        _Pragma("omp simd")
+        SIMD()
         for (ptrdiff_t i = 0; i < N * K; i++) delta[i] = (y[i] - t[i]) * h1[i];
     }
-    _Pragma("omp simd")
+    SIMD()
     for (ptrdiff_t i = 0; i < N * K; i++) y[i] = (y[i] - t[i]) * (y[i] - t[i]) / 2;
     return NAME(weigh)(N, K, y, weight, scale, delta);
 }
 
-/* E = sum log(1 + e^a) - t a = sum log(1 + e^-|a|) + |a| (a > 0 ? 1 - t : t)
- * delta = y - t = a > 0 ? (1 - t) - (1 - y) : y - t,  and y, or 1 - y, = e^-|a| / (1 + e^-|a|) */
+/* With u = |a|, q = e^-u / (1 + e^-u), which is 1 - y for a > 0 and else y, and p = 1 - t, or t, likewise:
+ * E = log(1 + e^a) - t a = log(1 + e^-u) + p u,  delta = y - t = p - q for a > 0 and else q - p */
+static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *value, REAL *delta)
+{
+    const REAL u = FABS(a), e = NAME(exp_down)(-u), q = e * NAME(inverse_1p)(e), p = a > 0 ? 1 - t : t;
+    *value = NAME(log1p)(e) + NAME(times_log)(p, u);
+    *delta = a > 0 ? p - q : q - p;
+}
+
 static double NAME(binary_cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                          const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
-    _Pragma("omp simd")
-    for (ptrdiff_t i = 0; i < N * K; i++) {
-        const REAL u = FABS(a[i]);
-        work[i] = NAME(log1p)(NAME(exp_down)(-u)) + u * (a[i] > 0 ? 1 - t[i] : t[i]);
-    }
     if (delta) {
-        _Pragma("omp simd")
+        SIMD()
+        for (ptrdiff_t i = 0; i < N * K; i++) NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &delta[i]);
+    } else {
+        SIMD()
         for (ptrdiff_t i = 0; i < N * K; i++) {
-            const REAL e = NAME(exp_down)(-FABS(a[i]));
-            const REAL y = e / (1 + e);
-            delta[i] = a[i] > 0 ? (1 - t[i]) - y : y - t[i];
+            REAL unused;
+            NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &unused);
         }
     }
     return NAME(weigh)(N, K, work, weight, scale, delta);
 }
 
-/* With s = sum_k t_k:  E = -sum_k t_k log y_k = sum_k t_k (top - a_k) + s log(1 + r),
- * delta_k = s y_k - t_k, and where e_k = 1, = (s - t_k) - s (1 - y_k) */
-static double NAME(cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
-                                  const REAL *weight, REAL scale, REAL *delta, REAL *e)
+/* With s = sum_k t_k:  E = -sum_k t_k log y_k = sum_k t_k (max a - a_k) + s log(1 + r),
+ * delta_k = s y_k - t_k = q e_k - t_k,  q = s / (1 + r), and where e_k = 1, (s - t_k) - s (1 - y_k).
+ * s comes as t_top, the targets where e_k = 1, and t_others: after s - t_top nothing would be left of small
+ * t_others. */
+static INLINE REAL NAME(cross_entropy_delta)(REAL e, REAL t, REAL q, REAL r, REAL t_top, REAL t_others)
 {
-    double total = 0;
-    for (ptrdiff_t n = 0; n < N && K > 0; n++, a += K, t += K) {
-        const REAL top = NAME(max)(K, a);
-        const REAL r = NAME(softmax_exp)(K, a, top, e);
+    const REAL at_top = (t_others + (t_top - t)) - q * r, elsewhere = q * e - t;
+    return e == 1 ? at_top : elsewhere;
+}
 
-        double t_top = 0, t_others = 0, cost = 0;       /* apart: s - t_top would lose digits of t_others */
-        _Pragma("omp simd reduction(+ : t_top, t_others, cost)")
-        for (ptrdiff_t k = 0; k < K; k++) {
-            t_top += e[k] == 1 ? t[k] : 0;
-            t_others += e[k] == 1 ? 0 : t[k];
-            cost += t[k] * (top - a[k]);
-        }
-        const double s = t_top + t_others;
-        cost += s * NAME(log1p)(r);
-        total += weight ? weight[n] * cost : cost;
-        if (!delta) continue;
-
-        const REAL c = weight ? scale * weight[n] : scale;
-        const REAL q = (REAL)s / (1 + r), not_y = q * r, T = (REAL)t_top, rest = (REAL)t_others;
-        _Pragma("omp simd")
+static double NAME(cross_entropy_row)(ptrdiff_t K, const REAL *a, const REAL *t, REAL c, REAL *delta, REAL *e)
+{
+    const REAL top = NAME(max)(K, a);
+    const REAL r = NAME(softmax_exp)(K, a, top, e);
+    double t_top = 0, t_others = 0, cost = 0;
+    SIMD(reduction(+ : t_top, t_others, cost))
+    for (ptrdiff_t k = 0; k < K; k++) {
+        const REAL t_one = e[k] == 1 ? t[k] : 0;
+        t_top += t_one;
+        t_others += t[k] - t_one;
+        cost += NAME(times_log)(t[k], top - a[k]);
+    }
+    const double s = t_top + t_others;
+    if (delta) {
+        const REAL q = (REAL)s / (1 + r);
+        SIMD()
         for (ptrdiff_t k = 0; k < K; k++)
-            delta[k] = c * (e[k] == 1 ? (rest + (T - t[k])) - not_y : q * e[k] - t[k]);
-        delta += K;
+            delta[k] = c * NAME(cross_entropy_delta)(e[k], t[k], q, r, (REAL)t_top, (REAL)t_others);
+    }
+    return cost + s * NAME(log1p)(r);
+}
+
+/* E_n into cost[n], and delta times c[n], of up to LANES narrow rows */
+static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a, const REAL *t, const REAL *c,
+                                     REAL *delta, double *cost)
+{
+    ptrdiff_t start[LANES];
+    REAL x[NARROW * LANES], u[NARROW * LANES];          /* a, then e, then delta; t */
+    REAL top[LANES], ones[LANES] = {0}, t_top[LANES] = {0}, r[LANES], q[LANES];
+    double others[LANES] = {0}, t_others[LANES] = {0};
+    NAME(tile_rows)(rows, K, start);
+    NAME(load_tile)(K, start, a, x);
+    NAME(load_tile)(K, start, t, u);
+    NAME(tile_max)(K, x, top);
+
+    for (ptrdiff_t l = 0; l < LANES; l++) cost[l] = 0;
+    for (ptrdiff_t k = 0; k < K; k++)
+        SIMD()
+        for (ptrdiff_t l = 0; l < LANES; l++) {
+            const REAL below = top[l] - x[k * LANES + l], t_k = u[k * LANES + l];
+            const REAL e = NAME(exp_down)(-below), one = e == 1;
+            ones[l] += one;
+            others[l] += e - one;
+            t_top[l] += one * t_k;
+            t_others[l] += t_k - one * t_k;
+            cost[l] += NAME(times_log)(t_k, below);
+            x[k * LANES + l] = e;
+        }
+    SIMD()
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        const REAL s = (REAL)(t_top[l] + t_others[l]);
+        r[l] = (REAL)(others[l] + (ones[l] - 1));
+        q[l] = s / (1 + r[l]);
+        cost[l] += s * NAME(log1p)(r[l]);
+    }
+    if (!delta) return;
+    for (ptrdiff_t k = 0; k < K; k++)
+        SIMD()
+        for (ptrdiff_t l = 0; l < LANES; l++) {
+            const ptrdiff_t i = k * LANES + l;
+            x[i] = c[l] * NAME(cross_entropy_delta)(x[i], u[i], q[l], r[l], t_top[l], (REAL)t_others[l]);
+        }
+    NAME(store_tile)(K, start, x, delta);
+}
+
+static double NAME(cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
+                                  const REAL *weight, REAL scale, REAL *delta, REAL *work)
+{
+    const ptrdiff_t height = K <= NARROW ? LANES : 1;
+    double total = 0, cost[LANES];
+    REAL c[LANES];
+    for (ptrdiff_t n = 0; n < N; n += height) {
+        const ptrdiff_t rows = N - n < height ? N - n : height;
+        for (ptrdiff_t l = 0; l < height; l++) c[l] = weight ? scale * weight[n + (l < rows ? l : rows - 1)] : scale;
+        REAL *delta_n = delta ? delta + n * K : NULL;
+        if (K <= NARROW)
+            NAME(cross_entropy_tile)(rows, K, a + n * K, t + n * K, c, delta_n, cost);
+        else
+            cost[0] = NAME(cross_entropy_row)(K, a + n * K, t + n * K, c[0], delta_n, work);
+        for (ptrdiff_t l = 0; l < rows; l++) total += weight ? weight[n + l] * cost[l] : cost[l];
     }
     return total;
 }
 
-/* E = 1/2 sum (y - t)^2, d = y - t:  delta_k = y_k (d_k - sum_j y_j d_j), here with d counted from that of a top
- * output, so that the sum is small as its others are */
+/* E = 1/2 sum (y - t)^2, d = y - t:  delta_k = y_k (d_k - sum_j y_j d_j), here with d counted from that of the
+ * largest output: of a confident prediction the sum is then as small as the other outputs, and as exact. */
 static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
-                                          const REAL *weight, REAL scale, REAL *delta, REAL *y)
+                                          const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
     double total = 0;
-    for (ptrdiff_t n = 0; n < N && K > 0; n++, a += K, t += K) {
-        NAME(softmax)(1, K, a, y);
+    NAME(softmax)(N, K, a, work);
+    for (ptrdiff_t n = 0; n < N; n++) {
+        const REAL *y = work + n * K, *t_n = t + n * K;
         ptrdiff_t top = 0;
         for (ptrdiff_t k = 1; k < K; k++) top = y[k] > y[top] ? k : top;
-        const REAL d_top = y[top] - t[top];
+        const REAL d_top = y[top] - t_n[top];
 
         double cost = 0, mean = 0;
+        SIMD(reduction(+ : cost, mean))
         for (ptrdiff_t k = 0; k < K; k++) {
-            const REAL d = y[k] - t[k];
+            const REAL d = y[k] - t_n[k];
             cost += (double)d * d / 2;
             mean += (double)y[k] * (d - d_top);
         }
         total += weight ? weight[n] * cost : cost;
         if (!delta) continue;
-
         const REAL c = weight ? scale * weight[n] : scale;
-        for (ptrdiff_t k = 0; k < K; k++) delta[k] = c * y[k] * (REAL)((y[k] - t[k] - d_top) - mean);
-        delta += K;
+        SIMD()
+        for (ptrdiff_t k = 0; k < K; k++)
+            delta[n * K + k] = c * y[k] * (REAL)((y[k] - t_n[k] - d_top) - mean);
     }
     return total;
 }
@@ -173,6 +306,7 @@ static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *
 static double NAME(error)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                           const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
+    if (N == 0 || K == 0) return 0;
     if (error == FBP_CROSS_ENTROPY) return NAME(cross_entropy)(N, K, a, t, weight, scale, delta, work);
     if (error == FBP_BINARY_CROSS_ENTROPY)
         return NAME(binary_cross_entropy)(N, K, a, t, weight, scale, delta, work);
@@ -181,72 +315,80 @@ static double NAME(error)(int activation, int error, ptrdiff_t N, ptrdiff_t K, c
     return NAME(squared_error)(activation, N, K, a, t, weight, scale, delta, work);
 }
 
-/* M of softmax for one row, dense and symmetric. */
+/* M of one row of an elementwise activation: diagonal. */
+static void NAME(elementwise_curvature)(int activation, int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c,
+                                        int gauss_newton, REAL *M)
+{
+    memset(M, 0, (size_t)(K * K) * sizeof(REAL));
+    for (ptrdiff_t begin = 0; begin < K; begin += LANES) {
+        const ptrdiff_t count = K - begin < LANES ? K - begin : LANES;
+        REAL y[LANES], h1[LANES], h2[LANES];
+        NAME(activate)(activation, count, a + begin, y, h1, h2);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const ptrdiff_t k = begin + i;
+            const REAL residual = gauss_newton ? 0 : (y[i] - t[k]) * h2[i];
+            /* the canonical pair: h'; the squared error: h'^2 + (y - t) h'' */
+            M[k * K + k] = c * (error == FBP_BINARY_CROSS_ENTROPY ? h1[i] : h1[i] * h1[i] + residual);
+        }
+    }
+}
+
+/* M of one row of softmax. y is scratch. */
 static void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c, int gauss_newton,
                                     REAL *M, REAL *y)
 {
-    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y);
-    double s = 0, B = 0;        /* sum of t; sum of y^2 over all but the first top output */
+    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
     ptrdiff_t top = 0;
     while (top < K - 1 && y[top] < 1) top++;
-    for (ptrdiff_t k = 0; k < K; k++) {
-        y[k] /= 1 + r;
-        s += t[k];
-        B += k == top ? 0 : (double)y[k] * y[k];
-    }
+    for (ptrdiff_t k = 0; k < K; k++) y[k] /= 1 + r;
 
     if (error == FBP_CROSS_ENTROPY) {
-        /* M = s (diag y - y y^T) */
-        const REAL cs = c * (REAL)s;
+        /* M = s (diag y - y y^T), s = sum_k t_k */
+        double s = 0;
+        for (ptrdiff_t k = 0; k < K; k++) s += t[k];
+        const REAL cs = (REAL)(c * s);
         for (ptrdiff_t k = 0; k < K; k++) {
-            M[k * K + k] = cs * y[k] * (y[k] == y[top] ? r / (1 + r) : 1 - y[k]);
+            M[k * K + k] = cs * y[k] * (y[k] == y[top] ? not_top : 1 - y[k]);
             for (ptrdiff_t l = 0; l < k; l++) M[k * K + l] = M[l * K + k] = -cs * (y[k] * y[l]);
         }
         return;
     }
 
-    /* delta_k = y_k g_k, g_k = d_k - sum_j y_j d_j, d = y - t; v_k = y_k - |y|^2; both counted from the top output:
-     *     M_kl = -y_k y_l (g_k + g_l + y_k + v_l)
-     *     M_kk = y_k (g_k (1 - 2 y_k) + y_k (1 - y_k - v_k))
-     * The Gauss-Newton matrix S^T S is this with g = 0. */
-    const REAL d_top = y[top] - t[top], not_top = r / (1 + r);
-    double mean = 0;
-    for (ptrdiff_t k = 0; k < K; k++) mean += (double)y[k] * (y[k] - t[k] - d_top);
-    const double norm = (double)y[top] * y[top] + B, v_top = y[top] * (double)not_top - B;
+    /* With d = y - t, g_k = d_k - sum_j y_j d_j (so delta_k = y_k g_k) and v_k = y_k - |y|^2:
+     *     M_kl = -y_k y_l (g_k + g_l + y_k + v_l),   M_kk = y_k (g_k (1 - 2 y_k) + y_k (1 - y_k - v_k));
+     * without the residual's term, S^T S, the same with g = 0. For the largest output 1 - y, v and 1 - y - v are
+     * formed from the other outputs. */
+    const REAL d_top = y[top] - t[top];
+    double mean = 0, others = 0;                /* sum_j y_j (d_j - d_top); sum of y_j^2 over j != top */
     for (ptrdiff_t k = 0; k < K; k++) {
-        const double g_k = gauss_newton ? 0 : (y[k] - t[k] - d_top) - mean;
-        const double y_k = y[k];
-        M[k * K + k] = (REAL)(c * y_k * (k == top
-            ? g_k * (not_top - y_k) + y_k * ((double)not_top * not_top + B)
-            : g_k * (1 - 2 * y_k) + y_k * (1 - 2 * y_k + norm)));
+        mean += (double)y[k] * (y[k] - t[k] - d_top);
+        others += k == top ? 0 : (double)y[k] * y[k];
+    }
+    const double norm = (double)y[top] * y[top] + others, v_top = (double)y[top] * not_top - others;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        const double y_k = y[k], g_k = gauss_newton ? 0 : (y[k] - t[k] - d_top) - mean;
+        const double slope = k == top ? not_top - y_k : 1 - 2 * y_k;
+        const double spread = k == top ? (double)not_top * not_top + others : 1 - 2 * y_k + norm;
+        M[k * K + k] = (REAL)(c * y_k * (g_k * slope + y_k * spread));
         for (ptrdiff_t l = 0; l < k; l++) {
-            const double g_l = gauss_newton ? 0 : (y[l] - t[l] - d_top) - mean;
-            const double y_l = y[l];
-            const double v = k == top ? y_l + v_top : l == top ? y_k + v_top : y_k + (y_l - norm);
-            M[k * K + l] = M[l * K + k] = (REAL)(-c * y_k * y_l * (g_k + g_l + v));
+            const double y_l = y[l], g_l = gauss_newton ? 0 : (y[l] - t[l] - d_top) - mean;
+            const double y_plus_v = k == top ? y_l + v_top : l == top ? y_k + v_top : y_k + (y_l - norm);
+            M[k * K + l] = M[l * K + k] = (REAL)(-c * y_k * y_l * (g_k + g_l + y_plus_v));
         }
     }
 }
 
-/* M[n] = scale weight_n d2E_n/da da, (N, K, K), exactly symmetric; gauss_newton: without the residual's term,
- * for the squared error S^T S, S = dy/da. work holds 3 N K; M may overlap neither a nor t. */
+/* M[n] = scale weight_n d2E_n/da da, (N, K, K), exactly symmetric. gauss_newton leaves out the residual's term:
+ * the squared error's M is then S^T S, S = dy/da. work holds K; M may overlap neither a nor t. */
 static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                   const REAL *weight, REAL scale, int gauss_newton, REAL *M, REAL *work)
 {
-    REAL *y = work, *h1 = work + N * K, *h2 = h1 + N * K;
-    if (activation != FBP_SOFTMAX) NAME(activate)(activation, N * K, a, y, h1, h2);
-    for (ptrdiff_t n = 0; n < N && K > 0; n++, M += K * K) {
+    if (K == 0) return;
+    for (ptrdiff_t n = 0; n < N; n++, a += K, t += K, M += K * K) {
         const REAL c = weight ? scale * weight[n] : scale;
-        if (activation == FBP_SOFTMAX) {
-            NAME(softmax_curvature)(error, K, a + n * K, t + n * K, c, gauss_newton, M, work);
-            continue;
-        }
-        memset(M, 0, (size_t)(K * K) * sizeof(REAL));
-        for (ptrdiff_t k = 0; k < K; k++) {
-            const ptrdiff_t i = n * K + k;
-            M[k * K + k] = c * (error == FBP_BINARY_CROSS_ENTROPY ? h1[i]
-                                : gauss_newton                    ? h1[i] * h1[i]
-                                                                  : h1[i] * h1[i] + (y[i] - t[i]) * h2[i]);
-        }
+        if (activation == FBP_SOFTMAX)
+            NAME(softmax_curvature)(error, K, a, t, c, gauss_newton, M, work);
+        else
+            NAME(elementwise_curvature)(activation, error, K, a, t, c, gauss_newton, M);
     }
 }

@@ -19,6 +19,9 @@ typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), m
 #define PANEL (2 * VEC_LANES)
 #define BLOCK_K 256
 #define BLOCK_M 256
+#define NARROW_COLUMNS (VEC_LANES / 2)
+#define DOT_ROWS (TILE_ROWS / 3)
+#define DOT_COLUMNS 4
 #define PACK_FROM_ROWS 128   /* benches/bench_product.py */
 
 static INLINE VEC NAME(load)(const REAL *p) { return *(const NAME(unaligned_vec) *)p; }
@@ -205,12 +208,115 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
     } while (k < K);
 }
 
+static INLINE REAL NAME(started)(REAL sum, int start, const REAL *c, const REAL *bias)
+{
+    return sum + (start == FBP_ADD ? *c : start == FBP_BIAS ? *bias : 0);
+}
+
+/* The sum of a vector's elements. */
+static INLINE REAL NAME(sum_of)(VEC v)
+{
+    NAME(quad) part[VECTOR_BYTES / 16];
+    memcpy(part, &v, sizeof part);
+    for (size_t i = 1; i < VECTOR_BYTES / 16; i++) part[0] += part[i];
+#if IS_FLOAT
+    return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
+#else
+    return part[0][0] + part[0][1];
+#endif
+}
+
+/* C[m, n] = start[m, n] + sum_k A[m, k] B^T[n, k], both along their rows, for `rows` x `columns` of C. */
+static INLINE void NAME(dots)(const int rows, const int columns, ptrdiff_t K, const REAL *restrict A, ptrdiff_t a_row,
+                              const REAL *restrict B, ptrdiff_t b_col, REAL *restrict C, ptrdiff_t ldc,
+                              int start, const REAL *bias)
+{
+    VEC c[DOT_ROWS][DOT_COLUMNS] = {{{0}}};
+    ptrdiff_t k = 0;
+    for (; k + VEC_LANES <= K; k += VEC_LANES) {
+        VEC a[DOT_ROWS];
+        UNROLL for (int i = 0; i < rows; i++) a[i] = NAME(load)(A + i * a_row + k);
+        UNROLL for (int j = 0; j < columns; j++) {
+            const VEC b = NAME(load)(B + j * b_col + k);
+            UNROLL for (int i = 0; i < rows; i++) c[i][j] += a[i] * b;
+        }
+    }
+    if (k < K) {
+        UNROLL for (int j = 0; j < columns; j++) {
+            const VEC b = NAME(load_part)(B + j * b_col + k, K - k);
+            UNROLL for (int i = 0; i < rows; i++) c[i][j] += NAME(load_part)(A + i * a_row + k, K - k) * b;
+        }
+    }
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int j = 0; j < columns; j++) {
+            REAL *to = C + i * ldc + j;
+            *to = NAME(started)(NAME(sum_of)(c[i][j]), start, to, bias + j);
+        }
+}
+
+/* Few columns, A along its rows: vectors run along k, over a transposed copy of B. */
+static NOINLINE void NAME(narrow_along)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,
+                                        const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
+                                        int start, const REAL *bias)
+{
+    ALIGNED REAL transposed[NARROW_COLUMNS * BLOCK_K];
+    for (ptrdiff_t k = 0; k < K; k += BLOCK_K) {
+        const ptrdiff_t depth = K - k < BLOCK_K ? K - k : BLOCK_K;
+        for (ptrdiff_t n = 0; n < N; n++)
+            for (ptrdiff_t i = 0; i < depth; i++) transposed[n * depth + i] = B[(k + i) * b_row + n * b_col];
+        for (ptrdiff_t m = 0; m < M; m += DOT_ROWS)
+            for (ptrdiff_t n = 0; n < N; n += DOT_COLUMNS) {
+                const REAL *a = A + m * a_row + k, *b = transposed + n * depth, *row = bias ? bias + n : NULL;
+                REAL *c = C + m * ldc + n;
+                if (m + DOT_ROWS <= M && n + DOT_COLUMNS <= N) {
+                    NAME(dots)(DOT_ROWS, DOT_COLUMNS, depth, a, a_row, b, depth, c, ldc, start, row);
+                    continue;
+                }
+                for (ptrdiff_t j = 0; j < DOT_COLUMNS && n + j < N; j++)
+                    if (m + DOT_ROWS <= M)
+                        NAME(dots)(DOT_ROWS, 1, depth, a, a_row, b + j * depth, depth, c + j, ldc, start, row + j);
+                    else
+                        for (ptrdiff_t i = 0; m + i < M; i++)
+                            NAME(dots)(1, 1, depth, a + i * a_row, a_row, b + j * depth, depth, c + i * ldc + j, ldc,
+                                       start, row + j);
+            }
+        start = FBP_ADD;
+    }
+}
+
+/* Few columns, A down its columns: C^T[n, m] = sum_k B^T[n, k] A^T[k, m] has long rows for the vectors instead. */
+static NOINLINE void NAME(narrow_down)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_col,
+                                       const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
+                                       int start, const REAL *bias)
+{
+    ALIGNED REAL transposed[NARROW_COLUMNS * BLOCK_M];
+    for (ptrdiff_t m = 0; m < M; m += BLOCK_M) {
+        const ptrdiff_t rows = M - m < BLOCK_M ? M - m : BLOCK_M;
+        NAME(gemm_block)(N, rows, K, B, b_col, b_row, A + m, a_col, 1, transposed, rows, FBP_ZERO, NULL);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t n = 0; n < N; n++) {
+                REAL *c = C + (m + i) * ldc + n;
+                *c = NAME(started)(transposed[n * rows + i], start, c, bias + n);
+            }
+    }
+}
+
 /* C[m, n] = start[m, n] + sum_k A(m, k) B(k, n),   A(m, k) = A[m a_row + k a_col],   B(k, n) = B[k b_row + n b_col],
- * b_row or b_col being 1. start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (the row `bias`, N long). */
+ * a_row or a_col, and b_row or b_col, being 1. start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (the row `bias`). */
 static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,
                        const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
                        int start, const REAL *bias)
 {
+    /* Columns that would leave most of a last panel empty, if there is enough to do to repay the detour. */
+    const ptrdiff_t narrow = N % PANEL, wide = N - narrow;
+    const int repays = a_col == 1 ? M >= DOT_ROWS && (N == 1 || K >= 8 * VEC_LANES) : M >= PANEL;
+    if (0 < narrow && narrow <= NARROW_COLUMNS && repays) {
+        const REAL *b = B + wide * b_col, *row = bias ? bias + wide : NULL;
+        if (a_col == 1) NAME(narrow_along)(M, narrow, K, A, a_row, b, b_row, b_col, C + wide, ldc, start, row);
+        else NAME(narrow_down)(M, narrow, K, A, a_col, b, b_row, b_col, C + wide, ldc, start, row);
+        N = wide;
+        if (N == 0) return;
+    }
     for (ptrdiff_t blocks = (M + BLOCK_M - 1) / BLOCK_M; blocks > 0; blocks--) {
         const ptrdiff_t rows = (M + blocks - 1) / blocks;
         NAME(gemm_block)(rows, N, K, A, a_row, a_col, B, b_row, b_col, C, ldc, start, bias);
@@ -227,6 +333,9 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 #undef BLOCK_K
 #undef BLOCK_M
 #undef PACK_FROM_ROWS
+#undef NARROW_COLUMNS
+#undef DOT_ROWS
+#undef DOT_COLUMNS
 #undef TILE
 #undef TILES
 #undef DEFINE_PANEL

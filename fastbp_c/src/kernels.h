@@ -32,10 +32,12 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
          * work: 2 N K */                                                                                    \
         double (*error)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,   \
                         const REAL *weight, REAL scale, REAL *delta, REAL *work);                            \
-        /* M[n, :, :] = scale weight_n d2E_n/da da (or M' of the Gauss-Newton matrix); work: 2 N K */        \
+        /* M[n, :, :] = scale weight_n d2E_n/da da (or M' of the Gauss-Newton matrix); work: 3 N K */        \
         void (*error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,          \
                                 const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,    \
                                 REAL *work);                                                                 \
+        /* rows[n, :] = x[order[n], :] */                                                                     \
+        void (*gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *order, const REAL *x, REAL *rows);     \
         /* y *= x */                                                                                         \
         void (*multiply)(ptrdiff_t n, const REAL *x, REAL *y);                                               \
         /* s[k] (+)= sum_n x[n, k]; overwrites s unless add */                                               \

@@ -6,9 +6,31 @@ static void NAME(multiply)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y
     for (ptrdiff_t i = 0; i < n; i++) y[i] *= x[i];
 }
 
+/* rows[n, :] = x[order[n], :] */
+static void NAME(gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
+                         REAL *restrict rows)
+{
+    for (ptrdiff_t n = 0; n < N; n++, rows += width) {
+        const REAL *from = x + order[n] * width;
+        if (width * (ptrdiff_t)sizeof(REAL) < 256) {
+            SIMD()
+            for (ptrdiff_t k = 0; k < width; k++) rows[k] = from[k];
+        } else {
+            memcpy(rows, from, (size_t)width * sizeof(REAL));
+        }
+    }
+}
+
 /* Four rows at a time: a quarter of the traffic through s, and shorter chains of roundings. */
 static void NAME(column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *restrict x, int add, REAL *restrict s)
 {
+    if (K == 1) {
+        REAL sum = 0;
+        SIMD(reduction(+ : sum))
+        for (ptrdiff_t n = 0; n < N; n++) sum += x[n];
+        *s = add ? *s + sum : sum;
+        return;
+    }
     if (!add)
         for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
     ptrdiff_t n = 0;

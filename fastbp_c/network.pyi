@@ -1,0 +1,40 @@
+from collections.abc import Sequence
+from typing import Any, final
+
+from numpy.typing import NDArray
+
+@final
+class Plan:
+    def __init__(self, typenum: int, layers: Sequence[tuple[str, int, int, bool, int]]) -> None: ...
+    @property
+    def typenum(self) -> int: ...
+    @property
+    def offsets(self) -> list[tuple[int, int]]: ...
+    @property
+    def specification(self) -> tuple[tuple[str, int, int, bool, int], ...]: ...
+    @property
+    def n_parameters(self) -> int: ...
+    def forward(self, p: NDArray[Any], X: NDArray[Any], Y: NDArray[Any]) -> None: ...
+    def loss(
+        self, p: NDArray[Any], X: NDArray[Any], T: NDArray[Any], weight: NDArray[Any] | None, loss: str | None
+    ) -> float: ...
+    def loss_and_gradient(
+        self,
+        p: NDArray[Any],
+        X: NDArray[Any],
+        T: NDArray[Any],
+        weight: NDArray[Any] | None,
+        loss: str | None,
+        scale: float,
+        g: NDArray[Any],
+    ) -> float: ...
+    def per_sample_gradients(
+        self,
+        p: NDArray[Any],
+        X: NDArray[Any],
+        T: NDArray[Any],
+        weight: NDArray[Any] | None,
+        loss: str | None,
+        scale: float,
+        G: NDArray[Any],
+    ) -> None: ...
