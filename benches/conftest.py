@@ -12,15 +12,19 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "0"  # on one core, a second thread to hand the work to only costs
 
+import hashlib
 import importlib.metadata
+import importlib.util
 import platform
+from pathlib import Path
 
-import limits
 import pytest
 import threadpoolctl
 
+import limits
+
 LIBRARIES = ("fastbp", "numpy", "scipy", "torch", "jax", "scikit-learn", "pytest-benchmark")
-speeds = pytest.StashKey()
+speeds, build = pytest.StashKey(), pytest.StashKey()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -28,7 +32,18 @@ def machine_speeds(pytestconfig):
     """Measured before the first bench, and again after the last; the better counts."""
     threadpoolctl.threadpool_limits(1)  # in case something loaded a BLAS before this file
     if not pytestconfig.getoption("benchmark_disable", True):
+        pytestconfig.stash[build] = fingerprint()
         pytestconfig.stash[speeds] = limits.measure()
+
+
+def fingerprint():
+    """Of the compiled modules: numbers of different builds must not pass for one library's."""
+    digest = hashlib.sha256()
+    for folder in importlib.util.find_spec("fastbp_c").submodule_search_locations:
+        for path in sorted(Path(folder).iterdir()):
+            if path.suffix in (".so", ".pyd"):
+                digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def installed(library):
@@ -42,11 +57,11 @@ def installed(library):
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config, machine_info):
     """Versions and BLAS stand beside every number that is published."""
-    pools = threadpoolctl.threadpool_info()
     machine_info["libraries"] = {library: installed(library) for library in LIBRARIES}
-    machine_info["threads"] = [
-        " ".join(str(pool.get(key)) for key in ("internal_api", "version", "architecture", "num_threads"))
-        for pool in pools
+    machine_info["thread_pools"] = [
+        " ".join(str(pool[key]) for key in ("internal_api", "version", "architecture") if pool.get(key))
+        + f" ({pool['num_threads']} thread)"
+        for pool in threadpoolctl.threadpool_info()
     ]
     machine_info["processor"] = processor()
 
@@ -65,6 +80,7 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
     """Add each bench's limit and its ratio to it; leave out the single timings."""
     before, after = config.stash[speeds], limits.measure()
     best = {name: max(before[name], after[name]) for name in before}
+    output_json["builds"] = sorted({config.stash[build], fingerprint()})
     output_json["speeds"] = best
     output_json["speeds_before_and_after"] = [before, after]
     for bench in output_json["benchmarks"]:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 
-def record(benchmark, area, row, implementation, *, dtype, flops=0, nbytes=0, repeats=1, unit="s", overhead=0.0, **more):
+def record(
+    benchmark, area, row, implementation, *, dtype, flops=0, nbytes=0, repeats=1, unit="s", overhead=0.0, **more
+):
     """Put into the JSON file what the report needs.
 
     Parameters
