@@ -18,13 +18,15 @@ DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
 SANITIZE = os.environ.get("FASTBP_SANITIZE") == "1"
 
 
+def blas_int_definition(cython_blas):
+    """BLAS's integer, given SciPy's cython_blas.pxd: SciPy names it from 1.18 on and means int before."""
+    if "blas_int" in cython_blas:
+        return "from scipy.linalg.cython_blas cimport blas_int\n"
+    return "ctypedef int blas_int\n"
+
+
 def write_blas_int():
-    """BLAS's integer: SciPy names it from 1.18 on and means int before."""
-    exported = (Path(scipy.__file__).parent / "linalg" / "cython_blas.pxd").read_text()
-    if "blas_int" in exported:
-        text = "from scipy.linalg.cython_blas cimport blas_int\n"
-    else:
-        text = "ctypedef int blas_int\n"
+    text = blas_int_definition((Path(scipy.__file__).parent / "linalg" / "cython_blas.pxd").read_text(encoding="utf-8"))
     target = PACKAGE / "_blas_int.pxi"
     if not target.exists() or target.read_text() != text:  # a fresh time stamp would rebuild everything
         target.write_text(text)
@@ -54,24 +56,29 @@ def extensions():
             sources,
             include_dirs=[numpy.get_include(), str(PACKAGE / "src")],
             depends=headers,
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
+            define_macros=[
+                ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+                ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+            ],
             extra_compile_args=flags,
             extra_link_args=link,
         )
 
 
-write_blas_int()
-setup(
-    ext_modules=cythonize(
-        list(extensions()),
-        include_path=["."],
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": DEBUG,
-            "initializedcheck": DEBUG,
-            "wraparound": False,
-            "cdivision": True,
-            "freethreading_compatible": True,
-        },
+if __name__ == "__main__":
+    write_blas_int()
+    setup(
+        ext_modules=cythonize(
+            list(extensions()),
+            include_path=["."],
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": DEBUG,
+                "initializedcheck": DEBUG,
+                "wraparound": False,
+                "cdivision": True,
+                "freethreading_compatible": True,
+            },
+        ),
+        options={"build_ext": {"parallel": os.cpu_count()}},
     )
-)
