@@ -1,7 +1,7 @@
-"""True values of the activation functions and their derivatives, from code that shares nothing with fastbp.
+"""True values of the activation functions and what fastbp may differ from them; shares no code with fastbp.
 
-``exact`` is mpmath with as many digits as it takes; ``wide`` is float64 arithmetic for float32 arguments.
-Both take the order of the derivative, 0, 1 or 2, and hold wherever the result is finite and not underflowed.
+`exact` is mpmath, for any argument; `wide` is NumPy and SciPy in float64, for float32 arguments. Both return h, h'
+and h''. `error` measures, `allowed` is the table at the top of src/activation.inc.h.
 """
 
 import mpmath
@@ -10,126 +10,120 @@ from scipy import special
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "gelu", "silu")
 
+MAX_ULP = 4
+# Around its root a derivative is within so many times eps of the true value: (name, order): roots, radius, bound
+ROOTS = {
+    ("gelu", 1): ((-0.7517915,), 0.75, 1),
+    ("gelu", 2): ((-1.4142136, 1.4142136), 0.01, 0.001),
+    ("silu", 1): ((-1.2784645,), 0.5, 0.25),
+    ("silu", 2): ((-2.3993573, 2.3993573), 0.5, 0.25),
+}
+# Results that are not normal numbers, and tanh'' where tanh' is none, are within so many times the smallest one.
+UNDERFLOW = 2
 
-def exact(name, order, a, slope=0.01):
-    """The order-th derivative of activation `name` at the float a, as an mpf good to more than 30 digits."""
-    a = mpmath.mpf(float(a))
-    # sums below cancel to e^-|a| or to a: carry that many digits more
-    extra = 2 * abs(a) + abs(mpmath.log10(abs(a))) if a else 0
-    with mpmath.workdps(40 + min(int(extra), 1800)):
-        return +_EXACT[name](a, order, slope)
-
-
-def _exact_piecewise(negative, positive):
-    return lambda a, order, slope: (positive if a > 0 else negative)(a, order, slope)
-
-
-def _exact_sigmoid(a, order, _=None):
-    y, not_y = 1 / (1 + mpmath.exp(-a)), 1 / (1 + mpmath.exp(a))
-    return (y, y * not_y, y * not_y * (not_y - y))[order]
+# Beyond it e^-|a| is 0 in float64: the limits, without 0 times infinity.
+FAR = 3000
 
 
-def _exact_tanh(a, order, _):
-    y = mpmath.tanh(a)
-    slope = mpmath.sech(a) ** 2
-    return (y, slope, -2 * y * slope)[order]
+def exact(name, a, slope=0.01):
+    """(h, h', h'') at the float a as mpf, good to 35 digits; `slope` is leaky_relu's in the dtype of a."""
+    with mpmath.workdps(40):
+        a = mpmath.mpf(float(a))
+        return _EXACT[name](a, max(-FAR, min(FAR, a)), mpmath.mpf(float(slope)))
 
 
-def _exact_softplus(a, order, _):
-    return mpmath.log1p(mpmath.exp(a)) if order == 0 else _exact_sigmoid(a, order - 1)
+def _exact_sigmoid(a, b, _=None):
+    y, not_y = 1 / (1 + mpmath.exp(-b)), 1 / (1 + mpmath.exp(b))
+    return y, y * not_y, -y * not_y * mpmath.tanh(b / 2)
 
 
-def _exact_gelu(a, order, _):
-    cdf, density = mpmath.erfc(-a / mpmath.sqrt(2)) / 2, mpmath.npdf(a)
-    return (a * cdf, cdf + a * density, (2 - a * a) * density)[order]
+def _exact_tanh(a, b, _):
+    y, slope = mpmath.tanh(b), mpmath.sech(b) ** 2
+    return y, slope, -2 * y * slope
 
 
-def _exact_silu(a, order, _):
-    s, s1, s2 = (_exact_sigmoid(a, k) for k in range(3))
-    return (a * s, s + a * s1, 2 * s1 + a * s2)[order]
+def _exact_relu(a, b, slope=0):
+    return (a, 1, 0) if a > 0 else (slope * a, slope, 0)
+
+
+def _exact_softplus(a, b, _):
+    return max(a, 0) + mpmath.log1p(mpmath.exp(-abs(b))), *_exact_sigmoid(a, b)[:2]
+
+
+def _exact_gelu(a, b, _):
+    cdf, density = mpmath.erfc(-b / mpmath.sqrt(2)) / 2, mpmath.npdf(b)
+    return (a if a > 0 else b) * cdf, cdf + b * density, (2 - b * b) * density
+
+
+def _exact_silu(a, b, _):
+    s, s1, s2 = _exact_sigmoid(a, b)
+    return (a if a > 0 else b) * s, s + b * s1, 2 * s1 + b * s2
 
 
 _EXACT = {
-    "identity": lambda a, order, _: (a, mpmath.mpf(1), mpmath.mpf(0))[order],
+    "identity": lambda a, b, _: (a, 1, 0),
     "sigmoid": _exact_sigmoid,
     "tanh": _exact_tanh,
-    "relu": lambda a, order, _: (max(a, 0), mpmath.mpf(int(a > 0)), mpmath.mpf(0))[order],
-    "leaky_relu": lambda a, order, slope: (
-        a if a > 0 else slope * a,
-        mpmath.mpf(1 if a > 0 else slope),
-        mpmath.mpf(0),
-    )[order],
+    "relu": lambda a, b, _: _exact_relu(a, b),
+    "leaky_relu": _exact_relu,
     "softplus": _exact_softplus,
     "gelu": _exact_gelu,
     "silu": _exact_silu,
 }
 
 
-def wide(name, order, a):
-    """The order-th derivative at float32 a, in float64: true to 1e-14, relative but near a root."""
-    a = np.asarray(a, np.float64)
+def wide(name, a):
+    """(h, h', h'') at the float32 array a in float64, good to 1e-14 of the result or, at a root, of its terms."""
     with np.errstate(all="ignore"):
-        return _WIDE[name](a, order)
+        a = np.asarray(a, np.float64)
+        return _WIDE[name](a, np.clip(a, -FAR, FAR))
 
 
-def _wide_sigmoid(a, order):
-    if order == 0:
-        return special.expit(a)
-    t = np.exp(-np.abs(a))
+def _constant(a, value):
+    """Of value, but NaN with a."""
+    return np.where(np.isnan(a), a, value)
+
+
+def _wide_sigmoid(a, b):
+    t = np.exp(-np.abs(b))
     slope = t / np.square(1 + t)
-    return slope if order == 1 else -slope * np.tanh(a / 2)
+    return special.expit(b), slope, -slope * np.tanh(b / 2)
 
 
-def _wide_tanh(a, order):
-    y = np.tanh(a)
-    if order == 0:
-        return y
-    t = np.exp(-2 * np.abs(a))
+def _wide_tanh(a, b):
+    y, t = np.tanh(b), np.exp(-2 * np.abs(b))
     slope = 4 * t / np.square(1 + t)
-    return slope if order == 1 else -2 * y * slope
+    return y, slope, -2 * y * slope
 
 
-def _wide_softplus(a, order):
-    if order:
-        return _wide_sigmoid(a, order - 1)
-    return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+def _wide_relu(a, b, slope=0.0):
+    return np.where(a <= 0, slope * b, a), _constant(a, np.where(a > 0, 1, slope)), _constant(a, 0)
 
 
-def _wide_gelu(a, order):
-    a = np.where(a == -np.inf, -1e3, a)  # the limits, where a product would be 0 times infinity
-    b = np.clip(a, -1e3, 1e3)
+def _wide_leaky_relu(a, b):
+    slope = float(np.float32(0.01))
+    return np.where(a > 0, a, slope * a), *_wide_relu(a, b, slope)[1:]
+
+
+def _wide_softplus(a, b):
+    return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(b))), *_wide_sigmoid(a, b)[:2]
+
+
+def _wide_gelu(a, b):
     density = np.exp(-b * b / 2) / np.sqrt(2 * np.pi)
-    if order == 2:
-        return (2 - b * b) * density
     cdf = special.erfc(-b / np.sqrt(2)) / 2
-    return a * cdf if order == 0 else cdf + b * density
+    return np.where(a > 0, a, b) * cdf, cdf + b * density, (2 - b * b) * density
 
 
-def _wide_silu(a, order):
-    a = np.where(a == -np.inf, -1e3, a)
-    b = np.clip(a, -1e3, 1e3)
-    s, not_s = special.expit(b), special.expit(-b)
-    if order == 0:
-        return a * s
-    if order == 1:
-        return s * (1 + b * not_s)
-    return s * not_s * (2 - b * np.tanh(b / 2))
-
-
-def _wide_relu(a, order):
-    return (np.maximum(a, 0), np.where(np.isnan(a), a, a > 0), 0 * np.where(np.isinf(a), 0, a))[order]
-
-
-def _wide_leaky_relu(a, order, slope=float(np.float32(0.01))):
-    return (
-        np.where(a > 0, a, slope * a),
-        np.where(np.isnan(a), a, np.where(a > 0, 1, slope)),
-        0 * np.where(np.isinf(a), 0, a),
-    )[order]
+def _wide_silu(a, b):
+    t = np.exp(-np.abs(b))
+    not_y, y = t / (1 + t), 1 / (1 + t)
+    s, not_s = np.where(b < 0, not_y, y), np.where(b < 0, y, not_y)
+    return np.where(a > 0, a, b) * s, s * (1 + b * not_s), y * not_y * (2 - b * np.tanh(b / 2))
 
 
 _WIDE = {
-    "identity": lambda a, order: (a, np.ones_like(a), np.zeros_like(a))[order],
+    "identity": lambda a, b: (a, np.ones_like(a), np.zeros_like(a)),
     "sigmoid": _wide_sigmoid,
     "tanh": _wide_tanh,
     "relu": _wide_relu,
@@ -138,3 +132,20 @@ _WIDE = {
     "gelu": _wide_gelu,
     "silu": _wide_silu,
 }
+
+
+def ulp(true, dtype):
+    """The distance of the numbers of `dtype` around the float64 array `true`, at least that of subnormal ones."""
+    info = np.finfo(dtype)
+    power = (np.abs(true).view(np.int64) & 0x7FF0000000000000).view(np.float64)
+    return np.clip(power, info.tiny, info.max) * info.eps
+
+
+def allowed(name, order, a, true, dtype):
+    """The largest error that is right for float64 arrays a and true of `dtype`."""
+    info = np.finfo(dtype)
+    bound = np.maximum(MAX_ULP * ulp(true, dtype), UNDERFLOW * float(info.tiny))
+    roots, radius, times_eps = ROOTS.get((name, order), ((), 0, 0))
+    for root in roots:
+        bound = np.where(np.abs(a - root) < radius, np.maximum(bound, times_eps * info.eps), bound)
+    return bound

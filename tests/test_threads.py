@@ -1,0 +1,89 @@
+"""Several Python threads at once: the same bits as one after the other."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+import fastbp
+from cases import ARCHITECTURES, chain, data, network
+from fastbp import SGD, Adam, Trainer
+from util import DTYPES
+
+THREADS = 8
+
+
+def at_once(tasks):
+    """The results of the tasks, each in a thread of its own, all let go together."""
+    gate = Barrier(len(tasks))
+
+    def run(task):
+        gate.wait()
+        return task()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return [future.result() for future in [pool.submit(run, task) for task in tasks]]
+
+
+def everything(net, X, T):
+    """All that a network computes from a batch, several times over."""
+    results = []
+    for _ in range(3):
+        value, gradient = fastbp.loss_and_gradient(net, X, T)
+        results += [net(X), value, gradient, fastbp.per_sample_gradients(net, X, T), fastbp.loss(net, X, T)]
+    return results
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "widest"])
+def test_one_network(case, dtype):
+    net = network(ARCHITECTURES[case], dtype)
+    batches = [data(net, N, seed=N) for N in (1, 5, 16, 64, 100, 257, 300, 400)]
+    serial = [everything(net, *batch) for batch in batches]
+    found = at_once([lambda batch=batch: everything(net, *batch) for batch in batches])
+    for results, expected in zip(found, serial, strict=True):
+        for x, y in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", [lambda: SGD(0.01, 0.9), Adam], ids=["momentum", "adam"])
+def test_several_trainers(optimizer, dtype):
+    X, T = data(network(chain(6, 20, 3), dtype), 300)
+
+    def train(seed):
+        net = network(chain(6, 20, 3), dtype, seed)
+        history = Trainer(net, optimizer()).fit(X, T, epochs=10, seed=seed, validation_data=(X[:50], T[:50]))
+        return net, history.loss, history.validation_loss
+
+    serial = [train(seed) for seed in range(THREADS)]
+    assert at_once([lambda seed=seed: train(seed) for seed in range(THREADS)]) == serial
+
+
+def test_trainers_with_one_generator_lose_none_of_its_numbers():
+    """Every shuffle holds the generator's lock: each thread gets an order that nobody else gets."""
+    generator, N = np.random.default_rng(0), 300
+
+    def weights():
+        net = fastbp.Network([fastbp.Affine(N, 1, bias=False)], init="zeros")
+        trainer = Trainer(net, SGD(0.5, momentum=0.99))
+        trainer.fit(np.eye(N), np.ones((N, 1)), epochs=1, batch_size=1, seed=generator)
+        return net.parameters
+
+    found = at_once([weights] * THREADS)
+    generator = np.random.default_rng(0)
+    expected = [weights() for _ in range(THREADS)]
+    assert sorted(w.tobytes() for w in found) == sorted(w.tobytes() for w in expected)
+
+
+def test_forward_while_another_network_trains():
+    net, busy = network(chain(6, 20, 3)), network(chain(6, 20, 3), seed=1)
+    X, T = data(net, 200)
+    expected = net(X)
+    found = at_once(
+        [lambda: Trainer(busy, Adam()).fit(X, T, epochs=50, seed=0)] + [lambda: [net(X) for _ in range(100)]] * 3
+    )
+    for outputs in found[1:]:
+        for Y in outputs:
+            np.testing.assert_array_equal(Y, expected)
