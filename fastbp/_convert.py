@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp._memory import new_array
-from fastbp_c.boundary import fits
+from fastbp_c.boundary import all_float32, fits
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -72,10 +72,7 @@ def as_numbers(name: str, x: ArrayLike) -> NDArray[Any]:
 
 def common_dtype(*arrays: Any) -> np.dtype[Any]:
     """float32 if all given arrays are float32, else float64."""
-    for x in arrays:
-        if x is not None and getattr(x, "dtype", None) != FLOAT32:
-            return FLOAT64
-    return FLOAT32
+    return FLOAT32 if all_float32(*arrays) else FLOAT64
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
@@ -99,6 +96,8 @@ def real_number(name: str, value: Any, least: float) -> float:
         number = float(value)
     except OverflowError:
         raise ValueError(f"{name}: expected a number in the range of float64, got {shown(value)}") from None
+    except TypeError:  # numpy.timedelta64 passes for a number
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
     if not number >= least:
         raise ValueError(f"{name}: expected at least {least:g}, got {number:g}")
     return number

@@ -1,4 +1,4 @@
-"""The quick question at the door: may the kernels use this array as it is?"""
+"""Quick questions at the door: what is this array, and may the kernels use it as it is?"""
 
 cimport numpy as cnp
 
@@ -13,3 +13,11 @@ def fits(x, int typenum, int ndim):
         and cnp.PyArray_NDIM(<cnp.ndarray> x) == ndim
         and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray> x)
     )
+
+
+def all_float32(*arrays):
+    """Whether all arrays are float32, in whatever byte order; None is passed over, anything else is not."""
+    for x in arrays:
+        if x is not None and not (cnp.PyArray_Check(x) and cnp.PyArray_TYPE(<cnp.ndarray> x) == cnp.NPY_FLOAT):
+            return False
+    return True

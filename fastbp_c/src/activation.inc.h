@@ -103,10 +103,9 @@ static INLINE REAL NAME(expm1_reduced)(REAL r)
     return r + r * r * c;
 }
 
-/* 1 / (1 + t) for 0 <= t <= 1: one Newton step repairs the roundings of the sum and of the quotient */
-static INLINE REAL NAME(inverse_1p)(REAL t)
+/* One Newton step for r near 1 / (1 + t), 0 <= t <= 1: repairs the roundings of the sum and of the quotient. */
+static INLINE REAL NAME(refined)(REAL r, REAL t)
 {
-    const REAL r = 1 / (1 + t);
     return r + r * ((1 - r) - r * t);
 }
 
@@ -183,11 +182,14 @@ static INLINE void NAME(sigmoid)(REAL a, REAL *z, REAL *h1, REAL *h2)
     NAME(exp_parts)(-NAME(at_most)(FABS(a), BIAS * LN2), 0, 0, &s, &p);
     const REAL t = s + s * p;                   /* e^-|a| */
     const REAL e = (s - 1) + s * p;             /* e^-|a| - 1 */
-    const REAL r = NAME(inverse_1p)(t);
+    const REAL r = 1 / (1 + t);
     const REAL q = t * r;                       /* 1 - r = h(-|a|) */
     *z = a < 0 ? q : r;
     *h1 = q - q * q;                            /* q (1 - q), with the least weight on the error of q */
-    *h2 = *h1 * COPYSIGN(e * r, -a);
+    /* the product h'' needs better factors than z and h' are; y = -tanh(|a|/2) */
+    const REAL r2 = NAME(refined)(r, t), q2 = t * r2;
+    const REAL y = e > LIT(-0.7) ? e * r2 : 2 * q2 - 1;
+    *h2 = (q2 - q2 * q2) * COPYSIGN(y, -a);
 }
 
 /* h = (1 - t) / (1 + t), t = e^-2|a|, with the sign of a;  h' = 4 t / (1 + t)^2,  h'' = -2 h h' */
@@ -199,10 +201,12 @@ static INLINE void NAME(tanh)(REAL a, REAL *z, REAL *h1, REAL *h2)
     const REAL s1 = s / 4;
     const REAL e = (s1 - 1) + s1 * p;           /* t - 1 */
     const REAL r = 1 / (2 + e);
-    const REAL q = t4 * r;                      /* 4 t / (1 + t) */
+    const REAL q4 = t4 * r;
     *z = COPYSIGN(e * r, a);
-    *h1 = q - q * (q / 4);                      /* with q as in sigmoid */
-    *h2 = -2 * *z * *h1;
+    *h1 = q4 - q4 * (q4 / 4);                   /* 4 q (1 - q), q and the rest as in sigmoid */
+    const REAL r2 = NAME(refined)(r, t4 / 4), q2 = t4 * r2;
+    const REAL y2 = e > LIT(-0.7) ? 2 * (e * r2) : q2 - 2;
+    *h2 = (q2 - q2 * (q2 / 4)) * COPYSIGN(y2, -a);
 }
 
 /* h = log(1 + e^a) = max(a, 0) + log(1 + e^-|a|);  h' and h'' are sigmoid and its h' */
@@ -211,7 +215,7 @@ static INLINE void NAME(softplus)(REAL a, REAL *z, REAL *h1, REAL *h2)
     REAL s, p;
     NAME(exp_parts)(-NAME(at_most)(FABS(a), BIAS * LN2), 0, 0, &s, &p);
     const REAL t = s + s * p;
-    const REAL r = NAME(inverse_1p)(t);
+    const REAL r = 1 / (1 + t);
     const REAL q = t * r;
     *z = (a <= 0 ? 0 : a) + NAME(log1p)(t);
     *h1 = a < 0 ? q : r;
@@ -226,9 +230,9 @@ static INLINE void NAME(silu)(REAL a, REAL *z, REAL *h1, REAL *h2)
     REAL s, p;
     const REAL u = NAME(at_most)(FABS(a), (BIAS + LIFT) * LN2);
     NAME(exp_parts)(-u, 0, LIFT, &s, &p);
-    const REAL t = s + s * p;                           /* 2^LIFT e^-u */
-    const REAL r = NAME(inverse_1p)(t * UNLIFT);        /* 1 - q */
-    const REAL q = t * r;
+    const REAL t = (s + s * p) * UNLIFT;                /* e^-u */
+    const REAL sr = s * NAME(refined)(1 / (1 + t), t);
+    const REAL q = sr + sr * p;                         /* s, a power of two, first: a rounding less than t r has */
     const REAL uq = u * q * UNLIFT;
     const REAL m1 = q * ((1 - u) + uq) * UNLIFT;
     *z = (a < 0 ? 0 : a) - uq;
@@ -241,9 +245,9 @@ static INLINE void NAME(silu)(REAL a, REAL *z, REAL *h1, REAL *h2)
 static INLINE REAL NAME(normal_tail_ratio)(REAL u)
 {
     const double v0 = 1 / (u + 4);
-    const double miss = (0.5 - u * v0) + (0.5 - 4 * v0);        /* v = v0 (1 + miss), as in inverse_1p */
+    const double miss = (0.5 - u * v0) + (0.5 - 4 * v0);        /* v = v0 (1 + miss), as in refined */
     const double v = v0 + v0 * miss;
-    const double w = (u - 4.0) * v;
+    const double w = u < 4 ? 2 * u * v - 1 : 1 - 8 * v; /* (u - 4) v, by the way with the smaller error */
 #if IS_FLOAT
     double c = -0x1.8b0d5d696b46bp-15;
     c = -0x1.d558f1f5b94aep-13 + w * c;
@@ -282,7 +286,7 @@ static INLINE REAL NAME(normal_tail_ratio)(REAL u)
     c = -0x1.373e3a893c28ap-1 + w * c;
     c = 0x1.82b4bb8c94dcep-1 + w * c;
 #endif
-    return (REAL)(v * c);
+    return (REAL)(v0 * c + v0 * c * miss);
 }
 
 /* With u = |a|, phi and Phi the normal density and distribution, and lifted as in silu:
@@ -296,13 +300,14 @@ static INLINE void NAME(gelu)(REAL a, REAL *z, REAL *h1, REAL *h2)
     const REAL rest = (u - top) * (u + top) / 2;
     const REAL y = u * u / 2;
     NAME(exp_parts)(-y, (y - top * top / 2) - rest, LIFT, &s, &p);
-    /* s (1 + p) = 2^LIFT e^(-u^2/2), but with s first, a power of two, there is one rounding less */
-    const REAL s_q = s * NAME(normal_tail_ratio)(u), q = s_q + s_q * p;         /* 2^LIFT Phi(-u) */
-    const REAL s_phi = s * INV_SQRT_2PI, phi = s_phi + s_phi * p;               /* 2^LIFT phi(u) */
-    const REAL m1 = (q - u * phi) * UNLIFT;
-    *z = (a < 0 ? 0 : a) - u * q * UNLIFT;
+    /* times s, a power of two, and 1 + p last: fewer roundings than times 2^LIFT e^(-u^2/2) = s + s p */
+    const REAL q = s * NAME(normal_tail_ratio)(u);              /* Phi(-u) */
+    const REAL phi = s * INV_SQRT_2PI;                          /* phi(u) */
+    const REAL m = q - u * phi;
+    const REAL m1 = (m + m * p) * UNLIFT;
+    *z = (a < 0 ? 0 : a) - u * (q + q * p) * UNLIFT;
     *h1 = a < 0 ? m1 : 1 - m1;
-    *h2 = phi * ((2 - top * top) - 2 * rest) * UNLIFT;
+    *h2 = (phi + phi * p) * ((2 - top * top) - 2 * rest) * UNLIFT;
 }
 
 #define FBP_ACTIVATIONS(ENTRY)       \

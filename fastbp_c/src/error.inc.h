@@ -156,7 +156,7 @@ static double NAME(squared_error)(int activation, ptrdiff_t N, ptrdiff_t K, cons
  * E = log(1 + e^a) - t a = log(1 + e^-u) + p u,  delta = y - t = p - q for a > 0 and else q - p */
 static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *value, REAL *delta)
 {
-    const REAL u = FABS(a), e = NAME(exp_down)(-u), q = e * NAME(inverse_1p)(e), p = a > 0 ? 1 - t : t;
+    const REAL u = FABS(a), e = NAME(exp_down)(-u), q = e / (1 + e), p = a > 0 ? 1 - t : t;
     *value = NAME(log1p)(e) + NAME(times_log)(p, u);
     *delta = a > 0 ? p - q : q - p;
 }
