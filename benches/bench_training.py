@@ -2,8 +2,8 @@
 
 Every implementation goes EPOCHS times through the same batches, starting from the same parameters, and must end where
 NumPy in float64 ends. The time is that of the whole call or loop over the number of steps in it, so that what `fit`
-does once a call (it reads all the data to find NaN and infinity) is spread over EPOCHS epochs; a column of its own shows
-what a call for a single epoch costs.
+does once a call (it reads all the data to find NaN and infinity) is spread over EPOCHS epochs; a column of its own
+shows what a call for a single epoch costs.
 """
 
 import functools

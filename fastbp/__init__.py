@@ -8,7 +8,7 @@ from fastbp._layers import Affine
 from fastbp._network import Network, mlp
 from fastbp._storage import load
 from fastbp._training import History, Trainer
-from fastbp._version import VERSION as __version__
+from fastbp._version import VERSION as __version__  # noqa: N811
 from fastbp_c.optimizer import SGD, Adam
 
 __all__ = [

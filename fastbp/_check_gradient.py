@@ -121,7 +121,7 @@ def check_gradient(
 
     wide = _rebuild(net.layers, "float64", net.parameters.astype(np.float64))
     with np.errstate(all="ignore"):  # NaN and infinity go into the report
-        differences = np.array([_difference(wide, i, X, T, options) for i in indices])
+        differences = np.array([_difference(wide, int(i), X, T, options) for i in indices])
         errors = np.abs(gradient[indices] - differences)
         scale = max(np.abs(gradient).max(), np.abs(differences).max()) or 1.0
         worst = int(np.argmax(errors))

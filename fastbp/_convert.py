@@ -116,8 +116,8 @@ def random_generator(seed: Any) -> np.random.Generator:
     """NumPy's generator for a seed; one that is a generator already is used, and moves on."""
     try:
         return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
+    except Exception as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"seed: expected None, a non-negative integer or a Generator, got {shown(seed)}") from None
 
 

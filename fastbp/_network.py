@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +132,7 @@ class Network:
         """One (n_in, n_out) view into the parameters per layer."""
         return tuple(
             self._parameters[place : place + layer.n_in * layer.n_out].reshape(layer.n_in, layer.n_out)
-            for layer, (place, _) in zip(self._layers, self._plan.offsets)
+            for layer, (place, _) in zip(self._layers, self._plan.offsets, strict=True)
         )
 
     @property
@@ -139,7 +140,7 @@ class Network:
         """One (n_out,) view into the parameters per layer, or None where there is no bias."""
         return tuple(
             self._parameters[place : place + layer.n_out] if place >= 0 else None
-            for layer, (_, place) in zip(self._layers, self._plan.offsets)
+            for layer, (_, place) in zip(self._layers, self._plan.offsets, strict=True)
         )
 
     def forward(self, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -242,9 +243,7 @@ class Network:
         return f"Network([{', '.join(map(repr, self._layers))}], dtype={self._dtype.name!r})"
 
 
-def mlp(
-    sizes: Sequence[int], activation: str = "tanh", output: str = "identity", **network_options: Any
-) -> Network:
+def mlp(sizes: Sequence[int], activation: str = "tanh", output: str = "identity", **network_options: Any) -> Network:
     """Build a multilayer perceptron.
 
     Parameters
@@ -282,7 +281,7 @@ def mlp(
     if activation == "softmax":
         raise ValueError(f"activation: expected one for hidden layers, got {activation!r}")
     last = len(sizes) - 2
-    pairs = enumerate(zip(sizes, sizes[1:]))
+    pairs = enumerate(itertools.pairwise(sizes))
     return Network([Affine(*pair, output if l == last else activation) for l, pair in pairs], **network_options)
 
 
@@ -362,7 +361,7 @@ def _initialize(net: Network, seed: int | np.random.Generator | None, init: str 
     if init == "zeros":
         return
     done: set[int] = set()
-    for layer, W in zip(net.layers, net.weights):
+    for layer, W in zip(net.layers, net.weights, strict=True):
         if id(layer) in done:
             continue
         done.add(id(layer))

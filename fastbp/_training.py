@@ -14,6 +14,7 @@ from fastbp._convert import random_generator, real_array, whole_number
 from fastbp._derivatives import loss as loss_of
 from fastbp._derivatives import targets
 from fastbp._network import Network
+from fastbp_c.boundary import all_finite
 from fastbp_c.optimizer import SGD, Adam, Optimizer
 from fastbp_c.training import Stepper
 
@@ -76,7 +77,7 @@ class Trainer:
     """Trains a network with an optimizer.
 
     The error is the **mean** over the batch, so that a learning rate does not depend on the batch size. What the
-    optimizer remembers (momentum, moments) belongs to the trainer; the optimizer's numbers may be changed between steps.
+    optimizer remembers (momentum, moments) belongs to the trainer; its numbers may be changed between steps.
 
     Parameters
     ----------
@@ -306,7 +307,8 @@ def _progress_bar(epochs: int, wanted: bool) -> _ProgressBar:
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        raise ImportError("progress: expected tqdm to be installed (pip install 'fastbp[progress]'), got none") from None
+        how = "pip install 'fastbp[progress]'"
+        raise ImportError(f"progress: expected tqdm to be installed ({how}), got none") from None
     return _ProgressBar(tqdm(total=epochs, unit="epoch"))
 
 
@@ -317,8 +319,8 @@ def _finite_data(net: Network, X: ArrayLike, T: ArrayLike, prefix: str) -> tuple
         if x.shape[1] != columns:
             what = "inputs" if name == "X" else "outputs"
             raise ValueError(f"{prefix}{name}: expected {columns} columns (the network's {what}), got shape {x.shape}")
-        finite = np.isfinite(x)
-        if not finite.all():
+        if not all_finite(x):
+            finite = np.isfinite(x)
             row = int(np.argmin(finite.all(axis=1)))
             raise ValueError(f"{prefix}{name}: expected finite numbers, got {x[row][~finite[row]][0]} in row {row}")
     if T.shape[0] != X.shape[0]:

@@ -2,6 +2,9 @@
 
 cimport numpy as cnp
 
+from fastbp_c._check cimport check_floating, check_layout
+from fastbp_c.simd cimport kernels_d, kernels_f
+
 cnp.import_array()
 
 
@@ -21,3 +24,15 @@ def all_float32(*arrays):
         if x is not None and not (cnp.PyArray_Check(x) and cnp.PyArray_TYPE(<cnp.ndarray> x) == cnp.NPY_FLOAT):
             return False
     return True
+
+
+def all_finite(cnp.ndarray x not None):
+    """Whether no element of x, C-contiguous and float32 or float64, is NaN or infinite."""
+    cdef int typenum = check_floating("x", x), finite
+    check_layout("x", x, False)
+    with nogil:
+        if typenum == cnp.NPY_FLOAT:
+            finite = kernels_f.all_finite(cnp.PyArray_SIZE(x), <const float *> cnp.PyArray_DATA(x))
+        else:
+            finite = kernels_d.all_finite(cnp.PyArray_SIZE(x), <const double *> cnp.PyArray_DATA(x))
+    return finite != 0

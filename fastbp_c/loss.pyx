@@ -3,7 +3,7 @@
 cimport numpy as cnp
 
 from fastbp_c cimport simd
-from fastbp_c._check cimport check_floating, check_layout, check_matrix, check_vector
+from fastbp_c._check cimport check_floating, check_matrix, check_vector
 from fastbp_c.activation cimport activation_id
 from fastbp_c.simd cimport FBP_BINARY_CROSS_ENTROPY, FBP_CROSS_ENTROPY, FBP_SIGMOID, FBP_SOFTMAX, FBP_SQUARED_ERROR
 
@@ -31,7 +31,8 @@ cdef int loss_id(int output, name) except -1:
     cdef int number = LOSSES.index(name)
     if number != FBP_SQUARED_ERROR and number != canonical:
         unit = "sigmoid" if number == FBP_BINARY_CROSS_ENTROPY else "softmax"
-        raise ValueError(f"loss: expected a {unit} output for {name!r}, got a network with {ACTIVATIONS[output]} output")
+        actual = f"a network with {ACTIVATIONS[output]} output"
+        raise ValueError(f"loss: expected a {unit} output for {name!r}, got {actual}")
     return number
 
 

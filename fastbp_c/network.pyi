@@ -1,11 +1,11 @@
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Self, final
 
 from numpy.typing import NDArray
 
 @final
 class Plan:
-    def __init__(self, typenum: int, layers: Sequence[tuple[str, int, int, bool, int]]) -> None: ...
+    def __new__(cls, typenum: int, layers: Sequence[tuple[str, int, int, bool, int]]) -> Self: ...
     @property
     def typenum(self) -> int: ...
     @property

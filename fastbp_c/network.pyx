@@ -81,10 +81,12 @@ cdef class Plan:
                 raise ValueError(f"layers: expected layer {l + 1} to take {self.net.layers[l - 1].n_out} inputs (the "
                                  f"outputs of layer {l}), got {n_in}")
             if not 0 <= slot <= l or self.specification[slot][1:] != (n_in, n_out, bias, slot):
-                raise ValueError(f"layers: expected layer {l + 1} to share an earlier layer of its own shape, got {slot}")
+                raise ValueError(f"layers: expected layer {l + 1} to share an earlier layer of its own shape, "
+                                 f"got {slot}")
             layer.activation = activation_id("activation", activation)
             if layer.activation == FBP_SOFTMAX and l < last:
-                raise ValueError(f"layers: expected softmax on the last layer only, got it on layer {l + 1} of {last + 1}")
+                raise ValueError("layers: expected softmax on the last layer only, "
+                                 f"got it on layer {l + 1} of {last + 1}")
             layer.n_in, layer.n_out = n_in, n_out
             if slot == l:
                 self.offsets.append((place, place + n_in * n_out if bias else -1))
@@ -221,7 +223,8 @@ cdef class Plan:
         self.check_parameters(p)
         self.check_batch(X, T, weight)
         cdef Py_ssize_t N = X.shape[0]
-        check_matrix("out", G, self.typenum, N, "the rows of X", self.net.n_parameters, "the network's parameters", True)
+        check_matrix("out", G, self.typenum, N, "the rows of X", self.net.n_parameters, "the network's parameters",
+                     True)
         check_output(G, p, X, T, weight)
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef Workspace work = self.take(N)

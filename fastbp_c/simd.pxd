@@ -22,6 +22,7 @@ cdef extern from "kernels.h":
                         float *, float *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                 int, float *, float *) noexcept nogil
+        int (*all_finite)(Py_ssize_t, const float *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const float *, float *) noexcept nogil
         void (*multiply)(Py_ssize_t, const float *, float *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
@@ -40,6 +41,7 @@ cdef extern from "kernels.h":
                         double *, double *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                 double, int, double *, double *) noexcept nogil
+        int (*all_finite)(Py_ssize_t, const double *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double *) noexcept nogil
         void (*multiply)(Py_ssize_t, const double *, double *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
@@ -56,6 +58,7 @@ cdef extern from "kernels.h":
 
 cdef const fbp_kernels_f *kernels_f
 cdef const fbp_kernels_d *kernels_d
+cdef double own_limit
 
 
 cdef inline void activate(

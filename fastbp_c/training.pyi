@@ -1,4 +1,4 @@
-from typing import Any, final
+from typing import Any, Self, final
 
 from numpy.random import BitGenerator
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from fastbp_c.optimizer import Optimizer
 
 @final
 class Stepper:
-    def __init__(self, plan: Plan, parameters: NDArray[Any], loss: str | None) -> None: ...
+    def __new__(cls, plan: Plan, parameters: NDArray[Any], loss: str | None) -> Self: ...
     def step(self, optimizer: Optimizer, X: NDArray[Any], T: NDArray[Any]) -> float: ...
     def epoch(
         self,

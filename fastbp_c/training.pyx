@@ -6,7 +6,6 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport floating
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from fastbp_c._check cimport check_vector
 from fastbp_c.network cimport Plan

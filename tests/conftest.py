@@ -16,3 +16,10 @@ def instruction_set(request):
     simd.use(request.param)
     yield request.param
     simd.use(before)
+
+
+@pytest.fixture
+def product_limit():
+    """The function that sets where BLAS takes over from the own kernels."""
+    yield simd.limit_products
+    simd.limit_products()

@@ -130,10 +130,7 @@ class Unprintable:
 
 
 class Awkward:
-    """An object whose every conversion fails."""
-
-    def __array__(self, dtype=None, copy=None):
-        raise TypeError("X: expected a better object, got this one")
+    """An object that is no number, though it seems to be one."""
 
     def __index__(self):
         raise TypeError("no index")

@@ -47,7 +47,7 @@ def cases(name, dtype):
         a = arguments(dtype, 50_000)
         true = np.array(true_values.wide(name, a))
         return a, true, np.zeros_like(true)
-    a = arguments(dtype, 250)
+    a = arguments(dtype, 600)
     slope = np.dtype(dtype).type(0.01)
     exact = [true_values.exact(name, x, slope) for x in a]
     true = np.array([[float(v) for v in values] for values in exact]).T

@@ -1,7 +1,7 @@
 """The matrix products under every layer: Y = X W + b, dW = Xᵀ dY, dX = dY Wᵀ, at the edges of every block.
 
 Tiles are 6 or 12 rows by 2 vectors of 2 to 16 lanes, blocks 256 rows by 256 deep, rows are packed from 128 on, and
-more than OWN_LIMIT multiply-adds go to BLAS.
+more than `product_limit` multiply-adds go to BLAS.
 """
 
 import itertools
@@ -17,8 +17,8 @@ from util import DTYPES, assert_close, nan, shifted
 ROWS = (0, 1, 5, 6, 7, 11, 12, 13, 127, 128, 129, 255, 256, 257, 300)
 COLUMNS = (0, *range(1, 34), 63, 64, 65, 100)
 DEPTHS = (0, 1, 2, 255, 256, 257, 513)
-OWN_LIMIT = 2**26
-# Exactly at the limit, one step beyond it, and beyond it in shapes far from square.
+# At the limit, one step beyond it, and beyond it in shapes far from square.
+LIMIT = 2**26
 LARGE = ((512, 512, 256), (512, 512, 257), (513, 512, 256), (9001, 97, 79), (97, 79, 9001))
 
 
@@ -130,11 +130,25 @@ def test_delta_of_every_activation(instruction_set, dtype, activation):
         check(result, (slope * expected, scale * np.maximum(abs(slope), 0.1)), dtype, n_out + 1, N, n_in, n_out)
 
 
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_products_by_blas(dtype, depth, product_limit):
+    product_limit(0)
+    for N, n_out in ((0, 3), (3, 0), (1, 1), (5, 17), (13, 1), (64, 33)):
+        X, dY, W, b = random(7, dtype, (N, depth), (N, n_out), (depth, n_out), n_out)
+        check(fastbp.affine(X, W, b), product(X, W, b), dtype, depth + 1, "Y", N, n_out)
+        dX, dW, db = fastbp.affine_backward(dY, X, W)
+        check(dX, product(dY, W.T), dtype, n_out + 1, "dX", N, n_out)
+        check(dW, product(X.T, dY), dtype, N + 1, "dW", N, n_out)
+
+
 @pytest.mark.parametrize("shape", LARGE, ids=lambda shape: "x".join(map(str, shape)))
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_large_products(dtype, shape):
+@pytest.mark.parametrize("limit", [LIMIT, 0, 2**40], ids=["usual", "blas", "own"])
+def test_large_products(dtype, shape, limit, product_limit):
+    product_limit(limit)
     N, n_in, n_out = shape
-    assert N * n_in * n_out >= OWN_LIMIT
+    assert N * n_in * n_out >= LIMIT
     X, W, dY, b, dW = random(6, dtype, (N, n_in), (n_in, n_out), (N, n_out), n_out, (n_in, n_out))
     Y, dX, db = nan(dY.shape, dtype), nan(X.shape, dtype), nan(n_out, dtype)
 

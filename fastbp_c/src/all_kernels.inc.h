@@ -11,6 +11,7 @@ static const TABLE NAME(kernels) = {
     .softmax = NAME(softmax),
     .error = NAME(error),
     .error_curvature = NAME(error_curvature),
+    .all_finite = NAME(all_finite),
     .gather = NAME(gather),
     .multiply = NAME(multiply),
     .column_sums = NAME(column_sums),

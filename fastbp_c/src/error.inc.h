@@ -3,8 +3,8 @@
  * Included after activation.inc.h, with the same macros.
  *
  * Design:
- * a) A canonical pair (sigmoid with binary cross-entropy, softmax with cross-entropy) never rests on a rounded
- *    y: the digits of a confident prediction are in 1 - y.
+ * a) A canonical pair (sigmoid with binary cross-entropy, softmax with cross-entropy) never rests on a
+ *    rounded y: the digits of a confident prediction are in 1 - y.
  * b) softmax is written with e_k = e^(a_k - max a) and r, the sum of e but for one of its ones:
  *        y_k = e_k / (1 + r),   1 - y_k = r / (1 + r) where e_k = 1,   log sum_j e^a_j = max a + log(1 + r).
  * c) Rows too short to fill vectors are taken LANES at a time, transposed, one row to a lane.
@@ -14,13 +14,20 @@
 /* The longest row that is transposed: above, vectors along the row are faster. */
 #define NARROW 32
 
-/* e^y for y <= 0 */
-static INLINE REAL NAME(exp_down)(REAL y)
+/* e^(y + d) for y <= 0 and d what y lost when it was rounded */
+static INLINE REAL NAME(exp_down)(REAL y, REAL d)
 {
-    const REAL end = -BIAS * LN2;
+    const REAL end = -BIAS * LN2, zero = 0;
     REAL s, p;
-    NAME(exp_parts)(y < end ? end : y, 0, 0, &s, &p);
+    NAME(exp_parts)(y < end ? end : y, y < end ? zero : d, 0, &s, &p);
     return s + s * p;
+}
+
+/* e^(a - top), a <= top. In the exponent the rounding of a - top would be many times eps. */
+static INLINE REAL NAME(exp_below)(REAL a, REAL top)
+{
+    const REAL y = a - top, minus_top = y - a;
+    return NAME(exp_down)(y, (a - (y - minus_top)) - (top + minus_top));
 }
 
 /* t x, and 0 for t = 0 even if x is infinite: t log y vanishes with t */
@@ -44,7 +51,7 @@ static INLINE REAL NAME(softmax_exp)(ptrdiff_t K, const REAL *a, REAL top, REAL 
     double others = 0, ones = 0;
     SIMD(reduction(+ : others, ones))
     for (ptrdiff_t k = 0; k < K; k++) {
-        const REAL e_k = NAME(exp_down)(a[k] - top);
+        const REAL e_k = NAME(exp_below)(a[k], top);
         const REAL one = e_k == 1;
         ones += one;
         others += e_k - one;
@@ -90,7 +97,7 @@ static void NAME(softmax_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a, REAL 
     for (ptrdiff_t k = 0; k < K; k++)
         SIMD()
         for (ptrdiff_t l = 0; l < LANES; l++) {
-            const REAL e = NAME(exp_down)(x[k * LANES + l] - top[l]);
+            const REAL e = NAME(exp_below)(x[k * LANES + l], top[l]);
             sum[l] += e;
             x[k * LANES + l] = e;
         }
@@ -117,7 +124,8 @@ static void NAME(softmax)(ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *z)
 }
 
 /* Returns sum_n weight_n sum_k value_nk, and multiplies delta_nk by scale weight_n. */
-static double NAME(weigh)(ptrdiff_t N, ptrdiff_t K, const REAL *value, const REAL *weight, REAL scale, REAL *delta)
+static double NAME(weigh)(ptrdiff_t N, ptrdiff_t K, const REAL *value, const REAL *weight, REAL scale,
+                          REAL *delta)
 {
     double total = 0;
     if (!weight) {              /* one long row */
@@ -156,7 +164,7 @@ static double NAME(squared_error)(int activation, ptrdiff_t N, ptrdiff_t K, cons
  * E = log(1 + e^a) - t a = log(1 + e^-u) + p u,  delta = y - t = p - q for a > 0 and else q - p */
 static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *value, REAL *delta)
 {
-    const REAL u = FABS(a), e = NAME(exp_down)(-u), q = e / (1 + e), p = a > 0 ? 1 - t : t;
+    const REAL u = FABS(a), e = NAME(exp_down)(-u, 0), q = e / (1 + e), p = a > 0 ? 1 - t : t;
     *value = NAME(log1p)(e) + NAME(times_log)(p, u);
     *delta = a > 0 ? p - q : q - p;
 }
@@ -166,7 +174,8 @@ static double NAME(binary_cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a
 {
     if (delta) {
         SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++) NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &delta[i]);
+        for (ptrdiff_t i = 0; i < N * K; i++)
+            NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &delta[i]);
     } else {
         SIMD()
         for (ptrdiff_t i = 0; i < N * K; i++) {
@@ -226,13 +235,13 @@ static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a,
     for (ptrdiff_t k = 0; k < K; k++)
         SIMD()
         for (ptrdiff_t l = 0; l < LANES; l++) {
-            const REAL below = top[l] - x[k * LANES + l], t_k = u[k * LANES + l];
-            const REAL e = NAME(exp_down)(-below), one = e == 1;
+            const REAL a_k = x[k * LANES + l], t_k = u[k * LANES + l];
+            const REAL e = NAME(exp_below)(a_k, top[l]), one = e == 1;
             ones[l] += one;
             others[l] += e - one;
             t_top[l] += one * t_k;
             t_others[l] += t_k - one * t_k;
-            cost[l] += NAME(times_log)(t_k, below);
+            cost[l] += NAME(times_log)(t_k, top[l] - a_k);
             x[k * LANES + l] = e;
         }
     SIMD()
@@ -260,7 +269,8 @@ static double NAME(cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const
     REAL c[LANES];
     for (ptrdiff_t n = 0; n < N; n += height) {
         const ptrdiff_t rows = N - n < height ? N - n : height;
-        for (ptrdiff_t l = 0; l < height; l++) c[l] = weight ? scale * weight[n + (l < rows ? l : rows - 1)] : scale;
+        for (ptrdiff_t l = 0; l < height; l++)
+            c[l] = weight ? scale * weight[n + (l < rows ? l : rows - 1)] : scale;
         REAL *delta_n = delta ? delta + n * K : NULL;
         if (K <= NARROW)
             NAME(cross_entropy_tile)(rows, K, a + n * K, t + n * K, c, delta_n, cost);
@@ -271,32 +281,32 @@ static double NAME(cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const
     return total;
 }
 
-/* E = 1/2 sum (y - t)^2, d = y - t:  delta_k = y_k (d_k - sum_j y_j d_j), here with d counted from that of the
- * largest output: of a confident prediction the sum is then as small as the other outputs, and as exact. */
+/* E = 1/2 sum d^2, d = y - t;  delta_k = y_k (d_k - sum_j y_j d_j) = y_k (f_k - sum_j y_j f_j), f = d - d_top,
+ * where top is the largest output: if it is near 1, the last sum is as small as the other outputs, and as
+ * exact. */
 static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                           const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
     double total = 0;
     NAME(softmax)(N, K, a, work);
-    for (ptrdiff_t n = 0; n < N; n++) {
-        const REAL *y = work + n * K, *t_n = t + n * K;
+    for (ptrdiff_t n = 0; n < N; n++, t += K) {
+        const REAL *y = work + n * K;
+        REAL *f = work + (N + n) * K;
         ptrdiff_t top = 0;
+        double not_top = 0, cost = 0, mean = 0;
         for (ptrdiff_t k = 1; k < K; k++) top = y[k] > y[top] ? k : top;
-        const REAL d_top = y[top] - t_n[top];
-
-        double cost = 0, mean = 0;
-        SIMD(reduction(+ : cost, mean))
+        for (ptrdiff_t k = 0; k < K; k++) not_top += k == top ? 0 : y[k];
+        const REAL d_top = (REAL)((1 - t[top]) - not_top);
         for (ptrdiff_t k = 0; k < K; k++) {
-            const REAL d = y[k] - t_n[k];
+            const REAL d = k == top ? d_top : y[k] - t[k];
             cost += (double)d * d / 2;
-            mean += (double)y[k] * (d - d_top);
+            f[k] = d - d_top;
+            mean += (double)y[k] * f[k];
         }
         total += weight ? weight[n] * cost : cost;
         if (!delta) continue;
         const REAL c = weight ? scale * weight[n] : scale;
-        SIMD()
-        for (ptrdiff_t k = 0; k < K; k++)
-            delta[n * K + k] = c * y[k] * (REAL)((y[k] - t_n[k] - d_top) - mean);
+        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] = c * y[k] * (REAL)(f[k] - mean);
     }
     return total;
 }
@@ -316,8 +326,8 @@ static double NAME(error)(int activation, int error, ptrdiff_t N, ptrdiff_t K, c
 }
 
 /* M of one row of an elementwise activation: diagonal. */
-static void NAME(elementwise_curvature)(int activation, int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c,
-                                        int gauss_newton, REAL *M)
+static void NAME(elementwise_curvature)(int activation, int error, ptrdiff_t K, const REAL *a, const REAL *t,
+                                        REAL c, int gauss_newton, REAL *M)
 {
     memset(M, 0, (size_t)(K * K) * sizeof(REAL));
     for (ptrdiff_t begin = 0; begin < K; begin += LANES) {
@@ -334,8 +344,8 @@ static void NAME(elementwise_curvature)(int activation, int error, ptrdiff_t K, 
 }
 
 /* M of one row of softmax. y is scratch. */
-static void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c, int gauss_newton,
-                                    REAL *M, REAL *y)
+static void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c,
+                                    int gauss_newton, REAL *M, REAL *y)
 {
     const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
     ptrdiff_t top = 0;
@@ -354,34 +364,38 @@ static void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *a, const
         return;
     }
 
-    /* With d = y - t, g_k = d_k - sum_j y_j d_j (so delta_k = y_k g_k) and v_k = y_k - |y|^2:
+    /* With f as in softmax_squared_error, g_k = f_k - sum_j y_j f_j (delta_k = y_k g_k), v_k = y_k - |y|^2:
      *     M_kl = -y_k y_l (g_k + g_l + y_k + v_l),   M_kk = y_k (g_k (1 - 2 y_k) + y_k (1 - y_k - v_k));
-     * without the residual's term, S^T S, the same with g = 0. For the largest output 1 - y, v and 1 - y - v are
-     * formed from the other outputs. */
-    const REAL d_top = y[top] - t[top];
-    double mean = 0, others = 0;                /* sum_j y_j (d_j - d_top); sum of y_j^2 over j != top */
+     * without the residual's term, S^T S, the same with g = 0. At the top 1 - y, v and 1 - y - v are formed
+     * from the other outputs. */
+    const REAL d_top = (1 - t[top]) - not_top;
+    double mean = 0, others = 0;                /* sum_j y_j f_j; sum of y_j^2 but for the top */
     for (ptrdiff_t k = 0; k < K; k++) {
+        if (k == top) continue;
         mean += (double)y[k] * (y[k] - t[k] - d_top);
-        others += k == top ? 0 : (double)y[k] * y[k];
+        others += (double)y[k] * y[k];
     }
     const double norm = (double)y[top] * y[top] + others, v_top = (double)y[top] * not_top - others;
     for (ptrdiff_t k = 0; k < K; k++) {
-        const double y_k = y[k], g_k = gauss_newton ? 0 : (y[k] - t[k] - d_top) - mean;
+        const REAL f_k = k == top ? 0 : y[k] - t[k] - d_top;
+        const double y_k = y[k], g_k = gauss_newton ? 0 : f_k - mean;
         const double slope = k == top ? not_top - y_k : 1 - 2 * y_k;
         const double spread = k == top ? (double)not_top * not_top + others : 1 - 2 * y_k + norm;
         M[k * K + k] = (REAL)(c * y_k * (g_k * slope + y_k * spread));
         for (ptrdiff_t l = 0; l < k; l++) {
-            const double y_l = y[l], g_l = gauss_newton ? 0 : (y[l] - t[l] - d_top) - mean;
+            const REAL f_l = l == top ? 0 : y[l] - t[l] - d_top;
+            const double y_l = y[l], g_l = gauss_newton ? 0 : f_l - mean;
             const double y_plus_v = k == top ? y_l + v_top : l == top ? y_k + v_top : y_k + (y_l - norm);
             M[k * K + l] = M[l * K + k] = (REAL)(-c * y_k * y_l * (g_k + g_l + y_plus_v));
         }
     }
 }
 
-/* M[n] = scale weight_n d2E_n/da da, (N, K, K), exactly symmetric. gauss_newton leaves out the residual's term:
- * the squared error's M is then S^T S, S = dy/da. work holds K; M may overlap neither a nor t. */
-static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
-                                  const REAL *weight, REAL scale, int gauss_newton, REAL *M, REAL *work)
+/* M[n] = scale weight_n d2E_n/da da, (N, K, K), exactly symmetric. gauss_newton leaves out the residual's
+ * term: the squared error's M is then S^T S, S = dy/da. work holds K; M may overlap neither a nor t. */
+static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,
+                                  const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,
+                                  REAL *work)
 {
     if (K == 0) return;
     for (ptrdiff_t n = 0; n < N; n++, a += K, t += K, M += K * K) {

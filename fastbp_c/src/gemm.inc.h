@@ -22,7 +22,7 @@ typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), m
 #define NARROW_COLUMNS (VEC_LANES / 2)
 #define DOT_ROWS (TILE_ROWS / 3)
 #define DOT_COLUMNS 4
-#define PACK_FROM_ROWS 128   /* benches/bench_product.py */
+#define PACK_FROM_ROWS 192   /* benches/bench_product.py */
 
 static INLINE VEC NAME(load)(const REAL *p) { return *(const NAME(unaligned_vec) *)p; }
 static INLINE void NAME(store)(REAL *p, VEC v) { *(NAME(unaligned_vec) *)p = v; }
@@ -309,7 +309,7 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 {
     /* Columns that would leave most of a last panel empty, if there is enough to do to repay the detour. */
     const ptrdiff_t narrow = N % PANEL, wide = N - narrow;
-    const int repays = a_col == 1 ? M >= DOT_ROWS && (N == 1 || K >= 8 * VEC_LANES) : M >= PANEL;
+    const int repays = a_col == 1 ? M >= DOT_ROWS && (K >= 8 * VEC_LANES || (N == 1 && K > 0)) : M >= PANEL;
     if (0 < narrow && narrow <= NARROW_COLUMNS && repays) {
         const REAL *b = B + wide * b_col, *row = bias ? bias + wide : NULL;
         if (a_col == 1) NAME(narrow_along)(M, narrow, K, A, a_row, b, b_row, b_col, C + wide, ldc, start, row);

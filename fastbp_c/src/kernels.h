@@ -36,6 +36,8 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         void (*error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,          \
                                 const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,    \
                                 REAL *work);                                                                 \
+        /* whether no element is NaN or infinite */                                                           \
+        int (*all_finite)(ptrdiff_t n, const REAL *x);                                                       \
         /* rows[n, :] = x[order[n], :] */                                                                     \
         void (*gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *order, const REAL *x, REAL *rows);     \
         /* y *= x */                                                                                         \

@@ -6,6 +6,15 @@ static void NAME(multiply)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y
     for (ptrdiff_t i = 0; i < n; i++) y[i] *= x[i];
 }
 
+/* Whether no element is NaN or infinite: those times 0 are NaN, and stay it in a sum. */
+static int NAME(all_finite)(ptrdiff_t n, const REAL *x)
+{
+    REAL s = 0;
+    SIMD(reduction(+ : s))
+    for (ptrdiff_t i = 0; i < n; i++) s += 0 * x[i];
+    return s == 0;
+}
+
 /* rows[n, :] = x[order[n], :] */
 static void NAME(gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
                          REAL *restrict rows)
