@@ -40,7 +40,7 @@ def compile_flags():
     link = []
     if SANITIZE:
         link = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
-        flags = ["-O1", "-g", *flags[1:], "-fno-sanitize-recover=undefined", *link]
+        flags = ["-O1", "-g", "-fno-wrapv", *flags[1:], "-fno-sanitize-recover=undefined", *link]
     return flags, link
 
 

@@ -87,7 +87,7 @@ def affine_backward(
     dY, X, W = real_array("dY", dY, dtype, 2), real_array("X", X, dtype, 2), real_array("W", W, dtype, 2)
     dX = np.empty(X.shape, dtype) if need_dX else None
     dW = np.empty(W.shape, dtype)
-    db = np.empty(W.shape[1], dtype)
+    db = new_array("db", W.shape[1:], dtype)  # unlike the others it may be far larger than any argument
     kernels.affine_backward(dY, X, W, dX, dW, db)
     return dX, dW, db
 

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-# How far two estimates may differ, relative to themselves, before a shorter step is tried.
-AGREEMENT = 1e-6
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradientReport:
     """What `check_gradient` found; true if the gradient passed.
 
@@ -97,9 +93,9 @@ def check_gradient(
 
     Notes
     -----
-    Central differences of fourth order, in float64 also for a float32 network: eight evaluations of the error a
-    parameter, and more where two steps disagree, as they do across the kinks of relu and leaky_relu. The network is
-    not changed.
+    Central differences of fourth order with seven steps each, of which the most consistent counts, so that the kinks of
+    relu and leaky_relu do no harm: 28 evaluations of the error a parameter, in float64 also for a float32 network. The
+    network is not changed.
 
     Examples
     --------
@@ -130,20 +126,17 @@ def check_gradient(
 
 
 def _difference(net: Network, i: int, X: ArrayLike, T: ArrayLike, options: dict[str, Any]) -> float:
-    """The derivative by central differences, with steps so short that two of them agree: no kink lies between."""
+    """The derivative by central differences, of that step which agrees best with the one four times as long.
+
+    Too long a step meets a kink or a high derivative, too short a one the rounding of the error.
+    """
     value = net.parameters[i]
     h = 1e-3 * max(1.0, abs(value))
     try:
-        estimate = _central(net, i, value, h, X, T, options)
-        for _ in range(4):
-            h /= 8
-            closer = _central(net, i, value, h, X, T, options)
-            if not abs(closer - estimate) > AGREEMENT * max(abs(closer), abs(estimate)):
-                break
-            estimate = closer
+        estimates = [_central(net, i, value, h / 4**k, X, T, options) for k in range(7)]
     finally:
         net.parameters[i] = value
-    return estimate
+    return estimates[1 + int(np.argmin(np.abs(np.diff(estimates))))]
 
 
 def _central(

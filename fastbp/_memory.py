@@ -21,7 +21,10 @@ def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArra
         available = available_bytes()
         if needed > available:
             raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got {available} available")
-    return np.empty(shape, dtype)
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError:  # a limit of the process's own
+        raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got none") from None
 
 
 def available_bytes() -> int:

@@ -270,12 +270,12 @@ def mlp(sizes: Sequence[int], activation: str = "tanh", output: str = "identity"
     2410
     """
     try:
-        sizes = list(sizes)
+        given = iter(sizes)
     except TypeError:
         raise TypeError(f"sizes: expected a sequence of integers, got {type(sizes).__name__}") from None
+    sizes = [layer_size("sizes", size) for size in given]
     if len(sizes) < 2:
         raise ValueError(f"sizes: expected at least two (inputs and outputs), got {len(sizes)}")
-    sizes = [layer_size("sizes", size) for size in sizes]
     check_activation("activation", activation)
     check_activation("output", output)
     if activation == "softmax":
@@ -334,13 +334,15 @@ def _rebuild_from_description(description: Any, dtype: str, parameters: NDArray[
 
 def _checked_layers(layers: Iterable[Affine]) -> tuple[Affine, ...]:
     try:
-        checked = tuple(layers)
+        given = iter(layers)
     except TypeError:
         raise TypeError(f"layers: expected a sequence of layers, got {type(layers).__name__}") from None
-    for layer in checked:
+    checked = []
+    for layer in given:  # the first wrong one ends it, however many there are
         if not isinstance(layer, Affine):
             raise TypeError(f"layers: expected layers such as Affine, got {type(layer).__name__}")
-    return checked
+        checked.append(layer)
+    return tuple(checked)
 
 
 def _specification(layers: tuple[Affine, ...]) -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from typing import TYPE_CHECKING
 
 from fastbp._convert import shown
@@ -28,13 +28,15 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     metadata = {"format": FORMAT, "version": str(VERSION), "layers": json.dumps(describe(net.layers))}
     content = serialize({"parameters": net.parameters}, metadata=metadata)
     folder = os.path.dirname(target) or "."
-    handle, temporary = tempfile.mkstemp(prefix=".fastbp-", dir=folder)
+    temporary = os.path.join(folder, f".fastbp-{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _usual_mode(target))
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temporary, os.stat(target).st_mode & 0o777)
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -111,16 +113,6 @@ def _layers_in(metadata: dict[str, str]) -> list[Any]:
 def _count(layers: list[Any]) -> int:
     own = {id(layer): layer for layer in layers}.values()
     return sum(layer.n_in * layer.n_out + layer.bias * layer.n_out for layer in own)
-
-
-def _usual_mode(target: str) -> int:
-    """The mode the file has, or that a new one would get (temporary files are for their owner only)."""
-    try:
-        return os.stat(target).st_mode & 0o777
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
 
 
 def _flush_folder(folder: str) -> None:

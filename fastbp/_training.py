@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp._convert import random_generator, real_array, whole_number
+from fastbp._convert import random_generator, real_array, shown, whole_number
 from fastbp._derivatives import loss as loss_of
 from fastbp._derivatives import targets
 from fastbp._network import Network
@@ -102,7 +102,7 @@ class Trainer:
     --------
     >>> net = mlp([1, 8, 1], seed=0)
     >>> X = np.linspace(-1, 1, 64).reshape(-1, 1)
-    >>> history = Trainer(net, Adam(0.01)).fit(X, np.sin(3 * X), epochs=200, seed=0)
+    >>> history = Trainer(net, Adam(0.02)).fit(X, np.sin(3 * X), epochs=400, seed=0)
     >>> history.loss[-1] < 0.01 * history.loss[0]
     True
     """
@@ -224,7 +224,7 @@ class Trainer:
         if patience is not None:
             patience = whole_number("patience", patience, 1)
             if validation is None:
-                raise ValueError(f"patience: expected validation_data to go with it, got {patience} and none")
+                raise ValueError(f"patience: expected validation_data to go with it, got {shown(patience)} and none")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback: expected a callable, got {type(callback).__name__}")
         if not isinstance(shuffle, (bool, np.bool_)):

@@ -24,6 +24,14 @@ cdef enum:
     LONGEST_CHUNK = 4096
 
 
+cdef tuple plain(entry):
+    """(activation, n_in, n_out, bias, slot) in Python's own integers, whatever they came as."""
+    cdef Py_ssize_t inputs, outputs, owner
+    activation, n_in, n_out, bias, slot = entry
+    inputs, outputs, owner = n_in, n_out, slot
+    return activation, inputs, outputs, True if bias else False, owner
+
+
 cdef int check_output(out, p, X, T, weight) except -1:
     check_apart("out", out, "parameters", p)
     check_apart("out", out, "X", X)
@@ -54,7 +62,7 @@ cdef class Plan:
         if typenum != cnp.NPY_FLOAT and typenum != cnp.NPY_DOUBLE:
             raise TypeError(f"typenum: expected that of float32 or float64, got {typenum}")
         self.typenum = typenum
-        self.specification = tuple(layers)
+        self.specification = tuple([plain(entry) for entry in layers])
         self.pool = []
         self.offsets = []
         if not self.specification:

@@ -18,7 +18,13 @@ cdef struct Rule:
 
 cdef class Optimizer:
     cdef Rule rule
-    cdef int n_states(self) noexcept
+
+
+cdef inline int n_states(const Rule *rule) noexcept nogil:
+    """How many vectors the rule remembers from step to step."""
+    if rule.kind == RULE_ADAM:
+        return 2
+    return 0 if rule.momentum == 0 else 1
 
 
 cdef inline void update(

@@ -3,12 +3,14 @@
 A docstring that starts with the signature and a line of two dashes is how a compiled class tells it to `inspect`.
 """
 
+import numbers
+
 from libc.math cimport isfinite
 
 
 cdef double number(str name, value, double least, bint least_allowed, double bound) except? -1:
     """A finite number from least (or above it) to below bound."""
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     cdef double x = float(value)
     cdef str lower = "at least" if least_allowed else "above"
@@ -20,9 +22,6 @@ cdef double number(str name, value, double least, bint least_allowed, double bou
 
 cdef class Optimizer:
     """What SGD and Adam have in common; not for use by itself."""
-
-    cdef int n_states(self) noexcept:
-        return 0
 
     @property
     def learning_rate(self):
@@ -94,9 +93,6 @@ cdef class SGD(Optimizer):
         self.nesterov = nesterov
         self.weight_decay = weight_decay
 
-    cdef int n_states(self) noexcept:
-        return 0 if self.rule.momentum == 0 else 1
-
     @property
     def momentum(self):
         """How much of the last step goes into the next."""
@@ -158,9 +154,6 @@ cdef class Adam(Optimizer):
         self.beta2 = beta2
         self.epsilon = epsilon
         self.weight_decay = weight_decay
-
-    cdef int n_states(self) noexcept:
-        return 2
 
     @property
     def beta1(self):

@@ -2,8 +2,8 @@
 
 Own kernels (src/gemm.inc.h) up to own_limit multiply-adds, BLAS beyond it. `benches/bench_product.py` shows why: below
 it BLAS packs and dispatches for more than it gains. It is set once, in simd.pyx: where BLAS has one core it is ahead
-only with very large products; where it may use more, it gets those that take a millisecond or longer. So no small
-product ever wakes BLAS's threads, and no thread limit has to be set and given back.
+only with very large products; where it may use more, it gets those that take a millisecond or longer and have a result
+to divide among threads. So no small product ever wakes BLAS's threads, and no thread limit has to be set and given back.
 """
 
 from cython cimport floating
@@ -11,6 +11,9 @@ from libc.string cimport memcpy
 
 from fastbp_c._blas cimport gemm
 from fastbp_c.simd cimport FBP_ADD, FBP_BIAS, kernels_d, kernels_f, own_limit
+
+cdef enum:
+    SMALL_RESULT = 1 << 14
 
 
 cdef inline void product(
@@ -23,7 +26,7 @@ cdef inline void product(
     cdef Py_ssize_t m
     if M == 0 or N == 0:
         return
-    if kernels_f.gemm != NULL and <double> M * N * K <= own_limit:
+    if kernels_f.gemm != NULL and (<double> M * N * K <= own_limit or 0 < own_limit and M * N <= SMALL_RESULT):
         if floating is float:
             kernels_f.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, N, start, bias)
         else:

@@ -4,7 +4,7 @@ cimport cython
 cimport numpy as cnp
 
 from fastbp_c.network cimport Plan
-from fastbp_c.optimizer cimport Optimizer
+from fastbp_c.optimizer cimport Rule
 from fastbp_c.workspace cimport Workspace
 
 
@@ -15,13 +15,18 @@ cdef class Stepper:
     cdef list states, saved
     cdef Workspace work
     cdef int error
+    cdef bint busy
     cdef double[2] powers, saved_powers
     cdef cnp.ndarray new_vector(self)
-    cdef int prepare(self, Optimizer optimizer, Py_ssize_t batch_size) except -1
+    cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1
     cdef double run(
-        self, Optimizer optimizer, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
+        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
         const void *T,
     ) noexcept
+    cdef double run_epoch(
+        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, cnp.ndarray X, cnp.ndarray T, bit_generator
+    ) except? -1
+    cdef double step_work(self, Py_ssize_t batch_size) noexcept
     cdef Py_ssize_t *order_of(self, Py_ssize_t N) except NULL
     cdef int save(self) except -1
     cdef int restore(self) except -1

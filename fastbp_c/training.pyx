@@ -9,10 +9,12 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastbp_c._check cimport check_vector
 from fastbp_c.network cimport Plan
-from fastbp_c.optimizer cimport Optimizer, Rule, update
+from fastbp_c.optimizer cimport Optimizer, Rule, n_states, update
 from fastbp_c.passes cimport batch_gradient
 from fastbp_c.records cimport Net, work_size
 from fastbp_c.workspace cimport Workspace
+
+import numpy as np
 
 cnp.import_array()
 
@@ -21,9 +23,8 @@ cdef extern from "numpy/random/bitgen.h":
         void *state
         uint32_t (*next_uint32)(void *) noexcept nogil
 
-cdef enum:
-    # Multiply-adds between two looks for Ctrl-C: some tens of milliseconds.
-    SIGNAL_WORK = 1 << 31
+# Multiply-adds between two looks for Ctrl-C: some tens of milliseconds.
+cdef double SIGNAL_WORK = 2.0 ** 31
 
 
 cdef void shuffle(bitgen_t *generator, Py_ssize_t N, Py_ssize_t *order) noexcept nogil:
@@ -90,27 +91,35 @@ cdef class Stepper:
         self.saved = []
         self.work = Workspace()
         self.powers[0] = self.powers[1] = 1
+        self.busy = False
 
     cdef cnp.ndarray new_vector(self):
         cdef cnp.npy_intp size = self.plan.net.n_parameters
         return cnp.PyArray_ZEROS(1, &size, self.plan.typenum, 0)
 
-    cdef int prepare(self, Optimizer optimizer, Py_ssize_t batch_size) except -1:
+    cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1:
+        """Take the stepper, with everything that steps of that size and by that rule need; `busy` is to be unset."""
+        if self.busy:
+            raise RuntimeError("trainer: expected one call at a time, got a second one during the first")
+        check_vector("parameters", self.parameters, self.plan.typenum, self.plan.net.n_parameters,
+                     "the network's parameters", True)
         cdef size_t size = work_size(&self.plan.net, batch_size)
         self.work.reserve(size * (4 if self.plan.typenum == cnp.NPY_FLOAT else 8))
-        while len(self.states) < optimizer.n_states():
+        if n_states(rule) == 0:
+            self.states.clear()  # a momentum that comes back starts from rest
+        while len(self.states) < n_states(rule):
             self.states.append(self.new_vector())
+        self.busy = True
         return 0
 
     cdef double run(
-        self, Optimizer optimizer, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
+        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
         const void *T,
     ) noexcept:
         cdef void *p = cnp.PyArray_DATA(self.parameters)
         cdef void *g = cnp.PyArray_DATA(self.gradient)
         cdef void *first = NULL
         cdef void *second = NULL
-        cdef Rule rule = optimizer.rule
         cdef const Net *net = &self.plan.net
         cdef double value
         if len(self.states) > 0:
@@ -119,11 +128,11 @@ cdef class Stepper:
             second = cnp.PyArray_DATA(self.states[1])
         with nogil:
             if self.plan.typenum == cnp.NPY_FLOAT:
-                value = train(net, self.error, &rule, N, batch_size, order, <const float *> X, <const float *> T,
+                value = train(net, self.error, rule, N, batch_size, order, <const float *> X, <const float *> T,
                               <float *> p, <float *> g, <float *> first, <float *> second, self.powers,
                               <float *> self.work.memory)
             else:
-                value = train(net, self.error, &rule, N, batch_size, order, <const double *> X, <const double *> T,
+                value = train(net, self.error, rule, N, batch_size, order, <const double *> X, <const double *> T,
                               <double *> p, <double *> g, <double *> first, <double *> second, self.powers,
                               <double *> self.work.memory)
         return value
@@ -132,8 +141,11 @@ cdef class Stepper:
         """One step on all rows of X as one batch; returns the mean of E_n before it (0 for no rows)."""
         self.plan.check_batch(X, T, None)
         cdef Py_ssize_t N = X.shape[0]
-        self.prepare(optimizer, N)
-        return self.run(optimizer, N, N, NULL, cnp.PyArray_DATA(X), cnp.PyArray_DATA(T)) / max(1, N)
+        cdef Rule rule = optimizer.rule
+        self.enter(&rule, N)
+        cdef double value = self.run(&rule, N, N, NULL, cnp.PyArray_DATA(X), cnp.PyArray_DATA(T))
+        self.busy = False
+        return value / max(1, N)
 
     def epoch(self, Optimizer optimizer not None, cnp.ndarray X not None, cnp.ndarray T not None,
               Py_ssize_t batch_size, bit_generator=None):
@@ -145,7 +157,21 @@ cdef class Stepper:
         self.plan.check_batch(X, T, None)
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-        cdef Py_ssize_t N = X.shape[0], start = 0, rows, stretch
+        if bit_generator is not None and not isinstance(bit_generator, np.random.BitGenerator):
+            raise TypeError(f"bit_generator: expected a BitGenerator, got {type(bit_generator).__name__}")
+        cdef Py_ssize_t N = X.shape[0]
+        cdef Rule rule = optimizer.rule
+        batch_size = min(batch_size, max(1, N))
+        self.enter(&rule, batch_size)
+        try:
+            return self.run_epoch(&rule, N, batch_size, X, T, bit_generator) / max(1, N)
+        finally:
+            self.busy = False
+
+    cdef double run_epoch(
+        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, cnp.ndarray X, cnp.ndarray T, bit_generator
+    ) except? -1:
+        cdef Py_ssize_t start = 0, rows, stretch
         cdef Py_ssize_t *order = NULL
         cdef double value = 0
         cdef bitgen_t *generator
@@ -154,26 +180,32 @@ cdef class Stepper:
             order = self.order_of(N)
             with bit_generator.lock, nogil:
                 shuffle(generator, N, order)
-        batch_size = min(batch_size, max(1, N))
-        self.prepare(optimizer, batch_size)
         self.save()
-        stretch = batch_size * max(1, <Py_ssize_t> (SIGNAL_WORK / (3.0 * batch_size * self.plan.net.n_parameters)))
+        stretch = batch_size * max(1, <Py_ssize_t> (SIGNAL_WORK / self.step_work(batch_size)))
         try:
             while start < N:
                 rows = min(stretch, N - start)
                 if order == NULL:
-                    value += self.run(optimizer, rows, batch_size, NULL,
+                    value += self.run(rule, rows, batch_size, NULL,
                                       cnp.PyArray_BYTES(X) + start * cnp.PyArray_STRIDE(X, 0),
                                       cnp.PyArray_BYTES(T) + start * cnp.PyArray_STRIDE(T, 0))
                 else:
-                    value += self.run(optimizer, rows, batch_size, order + start, cnp.PyArray_DATA(X),
+                    value += self.run(rule, rows, batch_size, order + start, cnp.PyArray_DATA(X),
                                       cnp.PyArray_DATA(T))
                 start += rows
                 PyErr_CheckSignals()
         except BaseException:
             self.restore()
             raise
-        return value / max(1, N)
+        return value
+
+    cdef double step_work(self, Py_ssize_t batch_size) noexcept:
+        """Multiply-adds of a step."""
+        cdef double work = 0
+        cdef Py_ssize_t l
+        for l in range(self.plan.net.n_layers):
+            work += 3.0 * batch_size * self.plan.net.layers[l].n_in * self.plan.net.layers[l].n_out
+        return work
 
     cdef Py_ssize_t *order_of(self, Py_ssize_t N) except NULL:
         """Room for the order of N rows, kept for the next epoch."""

@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 import pytest
+
 from accuracy import true_values
 from accuracy.true_values import ACTIVATIONS, ROOTS
 from fastbp_c.activation import activate

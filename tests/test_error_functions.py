@@ -6,9 +6,10 @@ import itertools
 import mpmath
 import numpy as np
 import pytest
+from scipy.special import erf
+
 from accuracy import true_values
 from fastbp_c.loss import error, error_curvature, softmax
-from scipy.special import erf
 from util import DTYPES, assert_close, tolerance
 
 PAIRS = [(name, "squared_error") for name in (*true_values.ACTIVATIONS, "softmax")] + [

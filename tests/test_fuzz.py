@@ -248,7 +248,8 @@ def batches(name):
             p, layers = net.parameters, world.layers
             if name == "check_gradient":
                 assert len(result.indices) == min(net.n_parameters, _["max_parameters"])
-                assert result.max_error < 1e-2
+                if abs(result.gradient).max() > 1e-3:
+                    assert result.max_error < 1e-2
                 return
             E = w @ reference.losses(layers, p, x, t, loss)
             if name == "loss":
@@ -266,7 +267,7 @@ def batches(name):
 
 
 def assignment(draw, world):
-    values_of = draw.numbers((world.net.n_parameters,), world.dtype, 0.6)
+    numbers = draw.numbers((world.net.n_parameters,), world.dtype, 0.6)
 
     def right(_, parameters):
         plain = values(parameters, world.dtype)
@@ -276,7 +277,7 @@ def assignment(draw, world):
         world.renew()
 
     return Call(
-        "parameters", lambda x: setattr(world.net, "parameters", x), {"parameters": values_of}, right, changes=True
+        "parameters", lambda x: setattr(world.net, "parameters", x), {"parameters": numbers}, right, changes=True
     )
 
 
@@ -314,7 +315,7 @@ def fit(draw, world):
     arguments["validation_data"] = draw.pick((None, None, world.batch(2), world.batch(0), draw.junk()))
     arguments["patience"] = draw.scalar((None, None, None, 1, 2), 0.1)
     arguments["callback"] = draw.pick((None, None, None, len, draw.junk())) if draw.random() < 0.2 else None
-    if isinstance(arguments["epochs"], int) and arguments["epochs"] > 3:
+    if isinstance(arguments["epochs"], (int, np.integer)) and arguments["epochs"] > 3:
         arguments["epochs"] = -1  # not forever
     if callable(arguments["callback"]):
         arguments["callback"] = lambda history: False
@@ -365,7 +366,7 @@ def affine_backward(draw, world):
             assert_near(db, y.sum(axis=0), dW.dtype)
 
     arguments = {name: draw.numbers(shape, world.dtype, 0.08) for name, shape in shapes.items()}
-    return Call("affine_backward", fastbp.affine_backward, arguments, right)
+    return Call("affine_backward", fastbp.affine_backward, arguments, right, also=("db",))
 
 
 def delta_backward(draw, world):
@@ -483,7 +484,7 @@ def strict_kernel(draw, world):
     if kind == 0:
 
         def right(_, X, W, b, out):
-            assert_near(out, values(X, float) @ W + b, world.dtype)
+            assert_near(out, values(X, float) @ values(W, float) + values(b, float), world.dtype)
 
         arguments = {name: A[name] for name in ("X", "W", "b", "out")}
         return Call("strict affine", fastbp_c.affine.affine, arguments, right)
@@ -498,7 +499,9 @@ def strict_kernel(draw, world):
         return Call("strict affine_backward", fastbp_c.affine.affine_backward, arguments, right)
 
     def right(_, delta_next, W_next, a, activation, out, work):
-        expected = reference.derivative(activation, values(a, float)) * (values(delta_next, float) @ W_next.T)
+        expected = reference.derivative(activation, values(a, float)) * (
+            values(delta_next, float) @ values(W_next, float).T
+        )
         assert_near(out, expected, world.dtype)
 
     arguments = {"delta_next": A["dY"], "W_next": A["W"], "a": A["X"]}

@@ -281,9 +281,9 @@ static double NAME(cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const
     return total;
 }
 
-/* E = 1/2 sum d^2, d = y - t;  delta_k = y_k (d_k - sum_j y_j d_j) = y_k (f_k - sum_j y_j f_j), f = d - d_top,
- * where top is the largest output: if it is near 1, the last sum is as small as the other outputs, and as
- * exact. */
+/* E = 1/2 sum d^2, d = y - t;  delta_k = y_k (d_k - sum_j y_j d_j) = y_k (f_k - sum_j y_j f_j), where
+ * f = d - d_top, top the largest output: if it is near 1, the last sum is as small, and as exact, as the
+ * other outputs. */
 static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                           const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {

@@ -208,9 +208,9 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
     } while (k < K);
 }
 
-static INLINE REAL NAME(started)(REAL sum, int start, const REAL *c, const REAL *bias)
+static INLINE REAL NAME(started)(REAL sum, int start, const REAL *c, const REAL *bias, ptrdiff_t column)
 {
-    return sum + (start == FBP_ADD ? *c : start == FBP_BIAS ? *bias : 0);
+    return sum + (start == FBP_ADD ? *c : start == FBP_BIAS ? bias[column] : 0);
 }
 
 /* The sum of a vector's elements. */
@@ -226,10 +226,11 @@ static INLINE REAL NAME(sum_of)(VEC v)
 #endif
 }
 
-/* C[m, n] = start[m, n] + sum_k A[m, k] B^T[n, k], both along their rows, for `rows` x `columns` of C. */
+/* C[m, n] = start[m, n] + sum_k A[m, k] B^T[n, k], both along their rows, for `rows` x `columns` of C
+ * from bias[column] on. */
 static INLINE void NAME(dots)(const int rows, const int columns, ptrdiff_t K, const REAL *restrict A, ptrdiff_t a_row,
                               const REAL *restrict B, ptrdiff_t b_col, REAL *restrict C, ptrdiff_t ldc,
-                              int start, const REAL *bias)
+                              int start, const REAL *bias, ptrdiff_t column)
 {
     VEC c[DOT_ROWS][DOT_COLUMNS] = {{{0}}};
     ptrdiff_t k = 0;
@@ -250,7 +251,7 @@ static INLINE void NAME(dots)(const int rows, const int columns, ptrdiff_t K, co
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < columns; j++) {
             REAL *to = C + i * ldc + j;
-            *to = NAME(started)(NAME(sum_of)(c[i][j]), start, to, bias + j);
+            *to = NAME(started)(NAME(sum_of)(c[i][j]), start, to, bias, column + j);
         }
 }
 
@@ -266,19 +267,19 @@ static NOINLINE void NAME(narrow_along)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, c
             for (ptrdiff_t i = 0; i < depth; i++) transposed[n * depth + i] = B[(k + i) * b_row + n * b_col];
         for (ptrdiff_t m = 0; m < M; m += DOT_ROWS)
             for (ptrdiff_t n = 0; n < N; n += DOT_COLUMNS) {
-                const REAL *a = A + m * a_row + k, *b = transposed + n * depth, *row = bias ? bias + n : NULL;
+                const REAL *a = A + m * a_row + k, *b = transposed + n * depth;
                 REAL *c = C + m * ldc + n;
                 if (m + DOT_ROWS <= M && n + DOT_COLUMNS <= N) {
-                    NAME(dots)(DOT_ROWS, DOT_COLUMNS, depth, a, a_row, b, depth, c, ldc, start, row);
+                    NAME(dots)(DOT_ROWS, DOT_COLUMNS, depth, a, a_row, b, depth, c, ldc, start, bias, n);
                     continue;
                 }
                 for (ptrdiff_t j = 0; j < DOT_COLUMNS && n + j < N; j++)
                     if (m + DOT_ROWS <= M)
-                        NAME(dots)(DOT_ROWS, 1, depth, a, a_row, b + j * depth, depth, c + j, ldc, start, row + j);
+                        NAME(dots)(DOT_ROWS, 1, depth, a, a_row, b + j * depth, depth, c + j, ldc, start, bias, n + j);
                     else
                         for (ptrdiff_t i = 0; m + i < M; i++)
                             NAME(dots)(1, 1, depth, a + i * a_row, a_row, b + j * depth, depth, c + i * ldc + j, ldc,
-                                       start, row + j);
+                                       start, bias, n + j);
             }
         start = FBP_ADD;
     }
@@ -296,7 +297,7 @@ static NOINLINE void NAME(narrow_down)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, co
         for (ptrdiff_t i = 0; i < rows; i++)
             for (ptrdiff_t n = 0; n < N; n++) {
                 REAL *c = C + (m + i) * ldc + n;
-                *c = NAME(started)(transposed[n * rows + i], start, c, bias + n);
+                *c = NAME(started)(transposed[n * rows + i], start, c, bias, n);
             }
     }
 }

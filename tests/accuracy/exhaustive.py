@@ -16,7 +16,7 @@ import true_values
 from fastbp_c import simd
 from fastbp_c.activation import activate
 
-CHUNK = 2**20
+CHUNK = 2**16
 DTYPE = np.float32
 TINY = float(np.finfo(DTYPE).tiny)
 
