@@ -5,14 +5,18 @@ A docstring that starts with the signature and a line of two dashes is how a com
 
 import numbers
 
-from libc.math cimport isfinite
+from libc.math cimport INFINITY, isfinite
 
 
 cdef double number(str name, value, double least, bint least_allowed, double bound) except? -1:
     """A finite number from least (or above it) to below bound."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    cdef double x = float(value)
+    cdef double x
+    try:
+        x = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        value = x = INFINITY
     cdef str lower = "at least" if least_allowed else "above"
     if not isfinite(x) or x < least or (x == least and not least_allowed) or x >= bound:
         upper = "" if not isfinite(bound) else f" and below {bound:g}"

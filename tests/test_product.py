@@ -137,7 +137,7 @@ def test_small_products_by_blas(dtype, depth, product_limit):
     for N, n_out in ((0, 3), (3, 0), (1, 1), (5, 17), (13, 1), (64, 33)):
         X, dY, W, b = random(7, dtype, (N, depth), (N, n_out), (depth, n_out), n_out)
         check(fastbp.affine(X, W, b), product(X, W, b), dtype, depth + 1, "Y", N, n_out)
-        dX, dW, _ = fastbp.affine_backward(dY, X, W)
+        dX, dW, db = fastbp.affine_backward(dY, X, W)
         check(dX, product(dY, W.T), dtype, n_out + 1, "dX", N, n_out)
         check(dW, product(X.T, dY), dtype, N + 1, "dW", N, n_out)
         check(db, column_sums(dY), dtype, N + 1, "db", N, n_out)
