@@ -2,6 +2,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fastbp_c.activation import ACTIVATIONS as ACTIVATIONS
+
 LOSSES: tuple[str, ...]
 
 def softmax(a: NDArray[Any]) -> NDArray[Any]: ...

@@ -2,7 +2,7 @@
 
 Design:
 a) A pass is one loop over the records of records.pxd, in one direction, for one chunk of samples: `forward` fills z
-   and h', `deltas` fills delta, and what is wanted from them (a gradient, per-sample gradients) is collected by a third.
+   and h', `deltas` fills delta, and what is wanted of them (a gradient, per-sample gradients) is gathered by a third.
 b) The functions at the end cut a batch into chunks, so that the workspace stays in cache however long the batch is.
 c) Nothing here allocates, and nothing can fail: shapes, types and the workspace's size were checked by the caller.
 """

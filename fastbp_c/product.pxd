@@ -3,7 +3,7 @@
 Own kernels (src/gemm.inc.h) up to own_limit multiply-adds, BLAS beyond it. `benches/bench_product.py` shows why: below
 it BLAS packs and dispatches for more than it gains. It is set once, in simd.pyx: where BLAS has one core it is ahead
 only with very large products; where it may use more, it gets those that take a millisecond or longer and have a result
-to divide among threads. So no small product ever wakes BLAS's threads, and no thread limit has to be set and given back.
+to divide among threads. So no small product ever wakes BLAS's threads, and no limit on them has to be set.
 """
 
 from cython cimport floating

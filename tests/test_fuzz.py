@@ -611,7 +611,7 @@ def contents(arguments):
     return {
         name: np.asarray(x).tobytes()
         for name, x in arguments.items()
-        if isinstance(x, np.ndarray) and x.nbytes < SMALL and x.dtype.kind not in "OT"
+        if isinstance(x, np.ndarray) and x.nbytes < SMALL and x.dtype.kind not in ("O", "T")
     }
 
 
