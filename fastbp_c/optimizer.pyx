@@ -17,6 +17,8 @@ cdef double number(str name, value, double least, bint least_allowed, double bou
         x = float(value)
     except OverflowError:  # an integer of hundreds of digits
         value = x = INFINITY
+    except (TypeError, ValueError):  # a time span calls itself a number
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
     cdef str lower = "at least" if least_allowed else "above"
     if not isfinite(x) or x < least or (x == least and not least_allowed) or x >= bound:
         upper = "" if not isfinite(bound) else f" and below {bound:g}"

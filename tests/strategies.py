@@ -208,7 +208,7 @@ SCALARS = (
     lambda: np.uint64(2**64 - 1),
     lambda: np.float16(0.5),
     lambda: np.float32("nan"),
-    lambda: np.longdouble("1e4000"),
+    lambda: np.longdouble(3),
     lambda: np.True_,
     lambda: np.timedelta64(3, "s"),
     lambda: np.datetime64(3, "s"),
