@@ -19,6 +19,7 @@ cdef class Stepper:
     cdef double[2] powers, saved_powers
     cdef cnp.ndarray new_vector(self)
     cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1
+    cdef int prepare(self, const Rule *rule, Py_ssize_t batch_size) except -1
     cdef double run(
         self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
         const void *T,

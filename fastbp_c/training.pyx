@@ -101,6 +101,15 @@ cdef class Stepper:
         """Take the stepper, with everything that steps of that size and by that rule need; `busy` is to be unset."""
         if self.busy:
             raise RuntimeError("trainer: expected one call at a time, got a second one during the first")
+        self.busy = True  # at once: NumPy lets other threads run while it fills a new vector with zeros
+        try:
+            self.prepare(rule, batch_size)
+        except BaseException:
+            self.busy = False
+            raise
+        return 0
+
+    cdef int prepare(self, const Rule *rule, Py_ssize_t batch_size) except -1:
         check_vector("parameters", self.parameters, self.plan.typenum, self.plan.net.n_parameters,
                      "the network's parameters", True)
         cdef size_t size = work_size(&self.plan.net, batch_size)
@@ -109,7 +118,6 @@ cdef class Stepper:
             self.states.clear()  # a momentum that comes back starts from rest
         while len(self.states) < n_states(rule):
             self.states.append(self.new_vector())
-        self.busy = True
         return 0
 
     cdef double run(
