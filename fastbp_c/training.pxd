@@ -2,6 +2,7 @@
 
 cimport cython
 cimport numpy as cnp
+from cpython.pythread cimport PyThread_type_lock
 
 from fastbp_c.network cimport Plan
 from fastbp_c.optimizer cimport Rule
@@ -15,10 +16,11 @@ cdef class Stepper:
     cdef list states, saved
     cdef Workspace work
     cdef int error
-    cdef bint busy
+    cdef PyThread_type_lock in_use
     cdef double[2] powers, saved_powers
     cdef cnp.ndarray new_vector(self)
     cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1
+    cdef void leave(self) noexcept
     cdef int prepare(self, const Rule *rule, Py_ssize_t batch_size) except -1
     cdef double run(
         self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,

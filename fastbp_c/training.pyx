@@ -4,6 +4,9 @@ cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pythread cimport (
+    NOWAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
+)
 from cython cimport floating
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -91,23 +94,31 @@ cdef class Stepper:
         self.saved = []
         self.work = Workspace()
         self.powers[0] = self.powers[1] = 1
-        self.busy = False
+        self.in_use = PyThread_allocate_lock()
+        if self.in_use == NULL:
+            raise MemoryError("trainer: expected room for a lock, got none")
+
+    def __dealloc__(self):
+        if self.in_use != NULL:
+            PyThread_free_lock(self.in_use)
 
     cdef cnp.ndarray new_vector(self):
         cdef cnp.npy_intp size = self.plan.net.n_parameters
         return cnp.PyArray_ZEROS(1, &size, self.plan.typenum, 0)
 
     cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1:
-        """Take the stepper, with everything that steps of that size and by that rule need; `busy` is to be unset."""
-        if self.busy:
+        """Take the stepper, with everything that steps of that size and by that rule need; `leave` gives it back."""
+        if not PyThread_acquire_lock(self.in_use, NOWAIT_LOCK):
             raise RuntimeError("trainer: expected one call at a time, got a second one during the first")
-        self.busy = True  # at once: NumPy lets other threads run while it fills a new vector with zeros
         try:
             self.prepare(rule, batch_size)
         except BaseException:
-            self.busy = False
+            self.leave()
             raise
         return 0
+
+    cdef void leave(self) noexcept:
+        PyThread_release_lock(self.in_use)
 
     cdef int prepare(self, const Rule *rule, Py_ssize_t batch_size) except -1:
         check_vector("parameters", self.parameters, self.plan.typenum, self.plan.net.n_parameters,
@@ -152,7 +163,7 @@ cdef class Stepper:
         cdef Rule rule = optimizer.rule
         self.enter(&rule, N)
         cdef double value = self.run(&rule, N, N, NULL, cnp.PyArray_DATA(X), cnp.PyArray_DATA(T))
-        self.busy = False
+        self.leave()
         return value / max(1, N)
 
     def epoch(self, Optimizer optimizer not None, cnp.ndarray X not None, cnp.ndarray T not None,
@@ -174,7 +185,7 @@ cdef class Stepper:
         try:
             return self.run_epoch(&rule, N, batch_size, X, T, bit_generator) / max(1, N)
         finally:
-            self.busy = False
+            self.leave()
 
     cdef double run_epoch(
         self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, cnp.ndarray X, cnp.ndarray T, bit_generator
