@@ -4,7 +4,8 @@ from fastbp._blocks import affine, affine_backward, delta_backward
 from fastbp._check_gradient import GradientReport, check_gradient
 from fastbp._config import show_config
 from fastbp._derivatives import loss, loss_and_gradient, per_sample_gradients
-from fastbp._layers import Affine
+from fastbp._images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
+from fastbp._layers import Affine, Layer, Shared, Tied
 from fastbp._network import Network, mlp
 from fastbp._storage import load
 from fastbp._training import History, Trainer
@@ -15,9 +16,16 @@ __all__ = [
     "SGD",
     "Adam",
     "Affine",
+    "AveragePool2d",
+    "Conv1d",
+    "Conv2d",
     "GradientReport",
     "History",
+    "Layer",
+    "MaxPool2d",
     "Network",
+    "Shared",
+    "Tied",
     "Trainer",
     "__version__",
     "affine",

@@ -8,8 +8,9 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from fastbp._architecture import arrange, describe, layers_of
 from fastbp._convert import shown
-from fastbp._network import Network, _rebuild, describe, layers_of
+from fastbp._network import Network, _rebuild
 
 if TYPE_CHECKING:
     from typing import Any
@@ -84,7 +85,7 @@ def load(path: str | os.PathLike[str]) -> Network:
             dtype = {"F32": "float32", "F64": "float64"}.get(file.get_slice("parameters").get_dtype())
             if dtype is None:
                 raise ValueError("expected parameters in float32 or float64, got another type")
-            needed, shape = _count(layers), file.get_slice("parameters").get_shape()
+            needed, shape = arrange(layers).places[-1], file.get_slice("parameters").get_shape()
             if shape != [needed]:
                 raise ValueError(f"expected {needed} parameters for these layers, got shape {tuple(shape)}")
             return _rebuild(layers, dtype, file.get_tensor("parameters"))
@@ -108,11 +109,6 @@ def _layers_in(metadata: dict[str, str]) -> list[Any]:
     if metadata.get("version") != str(VERSION):
         raise ValueError(f"format version {metadata.get('version')!r:.50}, this release reads {VERSION}")
     return layers_of(json.loads(metadata.get("layers", "null")))
-
-
-def _count(layers: list[Any]) -> int:
-    own = {id(layer): layer for layer in layers}.values()
-    return sum(layer.n_in * layer.n_out + layer.bias * layer.n_out for layer in own)
 
 
 def _flush_folder(folder: str) -> None:

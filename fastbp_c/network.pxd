@@ -10,8 +10,7 @@ from fastbp_c.workspace cimport Workspace
 cdef class Plan:
     cdef Net net
     cdef readonly int typenum
-    cdef readonly list offsets
-    cdef readonly tuple specification
+    cdef readonly tuple slots, specification
     cdef list pool
     cdef int fill_records(self) except -1
     cdef int place_blocks(self) except -1

@@ -11,7 +11,7 @@ from cython cimport floating
 from libc.string cimport memset
 
 from fastbp_c cimport simd
-from fastbp_c.affine cimport affine_delta, affine_forward, affine_gradient
+from fastbp_c.linear cimport linear_forward, push_back, slot_gradient, slot_gradient_rows
 from fastbp_c.records cimport Layer, Net, pitch
 from fastbp_c.simd cimport FBP_IDENTITY, FBP_SOFTMAX
 
@@ -21,6 +21,15 @@ cdef inline const floating *part(const floating *x, Py_ssize_t place) noexcept n
     if x == NULL or place < 0:
         return NULL
     return x + place
+
+
+cdef inline int *chosen(const Layer *layer, Py_ssize_t block, const floating *work) noexcept nogil:
+    """The pixels that a maximum took"""
+    return <int *> (work + layer.chosen * block)
+
+
+cdef inline floating *strip(const Net *net, Py_ssize_t block, const floating *work) noexcept nogil:
+    return <floating *> work + net.width * block
 
 
 cdef void forward(
@@ -35,7 +44,7 @@ cdef void forward(
     for l in range(net.n_layers):
         layer = &net.layers[l]
         a = a_last if l == net.n_layers - 1 else work + layer.z * block
-        affine_forward(z, p + layer.W, part(p, layer.b), a, N, layer.n_in, layer.n_out)
+        linear_forward(layer, N, p, z, a, chosen(layer, block, work), strip(net, block, work))
         if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
             simd.activate(layer.activation, N * layer.n_out, a, a,
                           work + layer.h1 * block if keep_derivatives else NULL, NULL)
@@ -50,9 +59,10 @@ cdef void deltas(const Net *net, Py_ssize_t N, const floating *p, floating *work
     for l in range(net.n_layers - 1, 0, -1):
         layer = &net.layers[l]
         below = &net.layers[l - 1]
-        affine_delta(work + layer.delta * block, p + layer.W, work + below.delta * block, N, layer.n_in, layer.n_out)
+        push_back(layer, N, 1, p, work + layer.delta * block, work + below.delta * block,
+                  chosen(layer, block, work), strip(net, block, work))
         if below.activation != FBP_IDENTITY:
-            simd.multiply(N * below.n_out, work + below.h1 * block, work + below.delta * block)
+            simd.multiply(N, 1, below.n_out, work + below.h1 * block, work + below.delta * block)
 
 
 cdef inline const floating *layer_input(
@@ -63,30 +73,28 @@ cdef inline const floating *layer_input(
 
 
 cdef void gradient(
-    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, const floating *work,
+    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, floating *work,
 ) noexcept nogil:
     """dE/dW^l = z^(l-1)^T delta^l, dE/db^l = sum_n delta^l_n, every use of a slot adding its term   (PRML 5.53)"""
     cdef Py_ssize_t block = pitch(N), l
     cdef const Layer *layer
     for l in range(net.n_layers - 1, -1, -1):
         layer = &net.layers[l]
-        affine_gradient(work + layer.delta * block, layer_input(net, l, block, X, work), g + layer.W,
-                        NULL if layer.b < 0 else g + layer.b, N, layer.n_in, layer.n_out,
-                        accumulate or not layer.opens)
+        slot_gradient(layer, N, layer_input(net, l, block, X, work), work + layer.delta * block,
+                      accumulate or not layer.opens_W, accumulate or not layer.opens_b, g, strip(net, block, work))
 
 
 cdef void gradient_rows(
-    const Net *net, Py_ssize_t N, const floating *X, const floating *one, floating *G, const floating *work,
+    const Net *net, Py_ssize_t N, const floating *X, floating *G, floating *work,
 ) noexcept nogil:
-    """G[n] = dE_n/dw: the outer product z^(l-1)_n delta^l_n in the place of W^l, delta^l_n in that of b^l"""
-    cdef Py_ssize_t block = pitch(N), P = net.n_parameters, l
+    """G[n] = dE_n/dw: the same for every sample by itself"""
+    cdef Py_ssize_t block = pitch(N), l
     cdef const Layer *layer
     for l in range(net.n_layers - 1, -1, -1):
         layer = &net.layers[l]
-        simd.outer(N, layer.n_in, layer.n_out, layer_input(net, l, block, X, work), work + layer.delta * block,
-                   not layer.opens, G + layer.W, P)
-        if layer.b >= 0:
-            simd.outer(N, 1, layer.n_out, one, work + layer.delta * block, not layer.opens, G + layer.b, P)
+        slot_gradient_rows(layer, N, 1, layer_input(net, l, block, X, work), layer.n_in, 0,
+                           work + layer.delta * block, layer.n_out, 0, not layer.opens_W, not layer.opens_b, G,
+                           net.n_parameters, strip(net, block, work))
 
 
 cdef double output_delta(
@@ -172,15 +180,11 @@ cdef void sample_gradients(
     const floating *weight, floating scale, floating *G, floating *work,
 ) noexcept nogil:
     """G[n] = scale weight_n dE_n/dw, overwritten"""
-    cdef Py_ssize_t start = 0, rows, i, D = net.n_inputs, K = net.n_outputs
-    cdef floating *one
+    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
     while start < N:
         rows = min(net.rows, N - start)
         output_delta(net, error, rows, p, X + start * D, T + start * K, part(weight, start),
                      scale, work)
         deltas(net, rows, p, work)
-        one = work + net.scratch * pitch(rows)  # the error function is done with it
-        for i in range(rows):
-            one[i] = 1
-        gradient_rows(net, rows, X + start * D, one, G + start * net.n_parameters, work)
+        gradient_rows(net, rows, X + start * D, G + start * net.n_parameters, work)
         start += rows

@@ -24,10 +24,24 @@ cdef extern from "kernels.h":
                                 int, float *, float *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const float *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const float *, float *) noexcept nogil
-        void (*multiply)(Py_ssize_t, const float *, float *) noexcept nogil
+        void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
-        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int, float *,
-                      Py_ssize_t) noexcept nogil
+        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t, int,
+                      float *, Py_ssize_t) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                               const float *, float *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                                const float *, float *) noexcept nogil
+        void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
+                        const float *, float *) noexcept nogil
+        void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
+                               const float *, float *) noexcept nogil
+        void (*maximum)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const float *,
+                        float *, int *) noexcept nogil
+        void (*pick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const float *,
+                     float *) noexcept nogil
+        void (*unpick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const float *,
+                       float *) noexcept nogil
         void (*sgd)(Py_ssize_t, const float *, float *, float *, float, float, int, float) noexcept nogil
         void (*adam)(Py_ssize_t, const float *, float *, float *, float *, float, float, float, float, float, float,
                      float, float) noexcept nogil
@@ -43,10 +57,24 @@ cdef extern from "kernels.h":
                                 double, int, double *, double *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const double *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double *) noexcept nogil
-        void (*multiply)(Py_ssize_t, const double *, double *) noexcept nogil
+        void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
-        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int, double *,
-                      Py_ssize_t) noexcept nogil
+        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t, int,
+                      double *, Py_ssize_t) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                               const double *, double *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                                const double *, double *) noexcept nogil
+        void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
+                        const double *, double *) noexcept nogil
+        void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
+                               const double *, double *) noexcept nogil
+        void (*maximum)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const double *,
+                        double *, int *) noexcept nogil
+        void (*pick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const double *,
+                     double *) noexcept nogil
+        void (*unpick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const double *,
+                       double *) noexcept nogil
         void (*sgd)(Py_ssize_t, const double *, double *, double *, double, double, int, double) noexcept nogil
         void (*adam)(Py_ssize_t, const double *, double *, double *, double *, double, double, double, double, double,
                      double, double, double) noexcept nogil
@@ -111,12 +139,14 @@ cdef inline void gather(
         kernels_d.gather(N, width, order, x, rows)
 
 
-cdef inline void multiply(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
-    """y *= x"""
+cdef inline void multiply(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t width, const floating *x, floating *y
+) noexcept nogil:
+    """y[n, r, :] *= x[n, :]"""
     if floating is float:
-        kernels_f.multiply(n, x, y)
+        kernels_f.multiply(N, R, width, x, y)
     else:
-        kernels_d.multiply(n, x, y)
+        kernels_d.multiply(N, R, width, x, y)
 
 
 cdef inline void column_sums(
@@ -130,14 +160,91 @@ cdef inline void column_sums(
 
 
 cdef inline void outer(
-    Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out, const floating *z, const floating *delta, bint add,
-    floating *g, Py_ssize_t stride,
+    Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out, const floating *z, Py_ssize_t z_row, const floating *delta,
+    Py_ssize_t delta_row, bint add, floating *g, Py_ssize_t g_row,
 ) noexcept nogil:
-    """g[n stride + i n_out + o] (+)= z[n, i] delta[n, o]"""
+    """g[n, i, o] (+)= z[n, i] delta[n, o], their rows z_row, delta_row and g_row apart"""
     if floating is float:
-        kernels_f.outer(N, n_in, n_out, z, delta, add, g, stride)
+        kernels_f.outer(N, n_in, n_out, z, z_row, delta, delta_row, add, g, g_row)
     else:
-        kernels_d.outer(N, n_in, n_out, z, delta, add, g, stride)
+        kernels_d.outer(N, n_in, n_out, z, z_row, delta, delta_row, add, g, g_row)
+
+
+cdef inline void gather_patches(
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
+    const floating *x, floating *patches,
+) noexcept nogil:
+    """patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on"""
+    if floating is float:
+        kernels_f.gather_patches(first, count, G, T, C, image, taps, x, patches)
+    else:
+        kernels_d.gather_patches(first, count, G, T, C, image, taps, x, patches)
+
+
+cdef inline void scatter_patches(
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
+    const floating *patches, floating *y,
+) noexcept nogil:
+    """y[r / G, taps[r % G, t], :] += patches[r - first, t, :]"""
+    if floating is float:
+        kernels_f.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+    else:
+        kernels_d.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+
+
+cdef inline void average(
+    Py_ssize_t N, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps, double scale,
+    const floating *x, floating *y,
+) noexcept nogil:
+    """y[n, g, :] = scale sum_t x[n, taps[g, t], :]"""
+    if floating is float:
+        kernels_f.average(N, G, T, C, image, taps, <float> scale, x, y)
+    else:
+        kernels_d.average(N, G, T, C, image, taps, scale, x, y)
+
+
+cdef inline void spread_average(
+    Py_ssize_t N, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps, double scale,
+    const floating *dy, floating *dx,
+) noexcept nogil:
+    """dx[n, taps[g, t], :] += scale dy[n, g, :]"""
+    if floating is float:
+        kernels_f.spread_average(N, G, T, C, image, taps, <float> scale, dy, dx)
+    else:
+        kernels_d.spread_average(N, G, T, C, image, taps, scale, dy, dx)
+
+
+cdef inline void maximum(
+    Py_ssize_t N, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
+    const floating *x, floating *y, int *chosen,
+) noexcept nogil:
+    """y[n, g, c] = max_t x[n, taps[g, t], c], and the pixel it came from"""
+    if floating is float:
+        kernels_f.maximum(N, G, T, C, image, taps, x, y, chosen)
+    else:
+        kernels_d.maximum(N, G, T, C, image, taps, x, y, chosen)
+
+
+cdef inline void pick(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t G, Py_ssize_t C, Py_ssize_t image, const int *chosen, const floating *x,
+    floating *y,
+) noexcept nogil:
+    """y[n, r, g, c] = x[n, r, chosen[n, g, c], c]"""
+    if floating is float:
+        kernels_f.pick(N, R, G, C, image, chosen, x, y)
+    else:
+        kernels_d.pick(N, R, G, C, image, chosen, x, y)
+
+
+cdef inline void unpick(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t G, Py_ssize_t C, Py_ssize_t image, const int *chosen, const floating *dy,
+    floating *dx,
+) noexcept nogil:
+    """dx[n, r, chosen[n, g, c], c] += dy[n, r, g, c]"""
+    if floating is float:
+        kernels_f.unpick(N, R, G, C, image, chosen, dy, dx)
+    else:
+        kernels_d.unpick(N, R, G, C, image, chosen, dy, dx)
 
 
 cdef inline void sgd(

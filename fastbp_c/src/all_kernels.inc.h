@@ -4,6 +4,7 @@
 #if HAS_VECTORS
 #include "gemm.inc.h"
 #endif
+#include "patches.inc.h"
 #include "update.inc.h"
 
 static const TABLE NAME(kernels) = {
@@ -16,6 +17,13 @@ static const TABLE NAME(kernels) = {
     .multiply = NAME(multiply),
     .column_sums = NAME(column_sums),
     .outer = NAME(outer),
+    .gather_patches = NAME(gather_patches),
+    .scatter_patches = NAME(scatter_patches),
+    .average = NAME(average),
+    .spread_average = NAME(spread_average),
+    .maximum = NAME(maximum),
+    .pick = NAME(pick),
+    .unpick = NAME(unpick),
     .sgd = NAME(sgd),
     .adam = NAME(adam),
 #if HAS_VECTORS

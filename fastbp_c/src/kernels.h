@@ -40,13 +40,29 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         int (*all_finite)(ptrdiff_t n, const REAL *x);                                                       \
         /* rows[n, :] = x[order[n], :] */                                                                     \
         void (*gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *order, const REAL *x, REAL *rows);     \
-        /* y *= x */                                                                                         \
-        void (*multiply)(ptrdiff_t n, const REAL *x, REAL *y);                                               \
+        /* y[n, r, :] *= x[n, :] */                                                                          \
+        void (*multiply)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *x, REAL *y);                 \
         /* s[k] (+)= sum_n x[n, k]; overwrites s unless add */                                               \
         void (*column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *x, int add, REAL *s);                      \
-        /* g[n stride + i n_out + o] (+)= z[n, i] delta[n, o]; overwrites g unless add */                    \
-        void (*outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *z, const REAL *delta,        \
-                      int add, REAL *g, ptrdiff_t stride);                                                   \
+        /* g[n, i, o] (+)= z[n, i] delta[n, o], their rows z_row, delta_row and g_row apart;                 \
+         * overwrites g unless add */                                                                        \
+        void (*outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *z, ptrdiff_t z_row,          \
+                      const REAL *delta, ptrdiff_t delta_row, int add, REAL *g, ptrdiff_t g_row);            \
+        /* patches of images and pools of patches, see patches.inc.h */                                      \
+        void (*gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,      \
+                               ptrdiff_t image, const int *taps, const REAL *x, REAL *patches);              \
+        void (*scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,     \
+                                ptrdiff_t image, const int *taps, const REAL *patches, REAL *y);             \
+        void (*average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,                 \
+                        const int *taps, REAL scale, const REAL *x, REAL *y);                                \
+        void (*spread_average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,          \
+                               const int *taps, REAL scale, const REAL *dy, REAL *dx);                       \
+        void (*maximum)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,                 \
+                        const int *taps, const REAL *x, REAL *y, int *chosen);                               \
+        void (*pick)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t G, ptrdiff_t C, ptrdiff_t image, const int *chosen, \
+                     const REAL *x, REAL *y);                                                                \
+        void (*unpick)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t G, ptrdiff_t C, ptrdiff_t image,                  \
+                       const int *chosen, const REAL *dy, REAL *dx);                                         \
         /* one step of the optimizers, formulas in update.inc.h */                                           \
         void (*sgd)(ptrdiff_t n, const REAL *g, REAL *p, REAL *v, REAL rate, REAL momentum, int nesterov,    \
                     REAL decay);                                                                             \
