@@ -7,7 +7,7 @@ images, ``images.reshape(N, -1)`` makes the rows.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class ImageLayer(Layer):
     """What convolutions and pools have in common: a window that moves over an image."""
 
     __slots__ = ("_dilation", "_image_shape", "_kernel_size", "_output_shape", "_padding", "_stride")
-    _AXES = ("height", "width")
+    _AXES: ClassVar[tuple[str, ...]] = ("height", "width")
 
     def _set_window(self, channels: int | None, image_shape: Any, kernel_size: Any, **options: Any) -> int:
         """Take the window's numbers and fill in what follows from them; returns the channels of the image."""
@@ -228,8 +228,8 @@ class Conv2d(Convolution):
 
     Notes
     -----
-    `W` has a row for each number of a patch, in the order of a flattened (kernel height, kernel width, in_channels), and
-    a column for each output channel. (From PyTorch's ``weight``: ``weight.transpose(2, 3, 1, 0).reshape(W.shape)``.)
+    `W` has a row for each number of a patch, in the order of a flattened (kernel height, kernel width, in_channels),
+    and a column for each output channel. (From PyTorch's ``weight``: ``weight.transpose(2, 3, 1, 0)``, reshaped.)
 
     It is a shared layer whose groups are the patches (PRML section 5.5.6). The patches are gathered into a strip of at
     most 32768 numbers or 16 patches, multiplied there and thrown away, so that the memory for them does not grow with
@@ -254,7 +254,7 @@ class Pool(ImageLayer):
     __slots__ = ()
     _OPTIONS = ("kernel_size", "image_shape", "stride", "padding")
     _POSITIONAL = 1
-    _DEFAULTS: dict[str, Any] = {}
+    _DEFAULTS: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, kernel_size: Any, *, image_shape: Any, stride: Any = None, padding: Any = 0) -> None:
         stride = kernel_size if stride is None else stride
@@ -336,7 +336,7 @@ class MaxPool2d(Pool):
 
 def joined(rows: NDArray[Any], axis: NDArray[Any], combine: Any) -> NDArray[Any]:
     """(groups, window) of the axes so far and of one more: every group with every place, every pixel with every one."""
-    both = combine(rows[:, None, :, None], axis[None, :, None, :])
+    both: NDArray[Any] = combine(rows[:, None, :, None], axis[None, :, None, :])
     return both.reshape(rows.shape[0] * axis.shape[0], rows.shape[1] * axis.shape[1])
 
 

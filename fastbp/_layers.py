@@ -32,7 +32,8 @@ class Layer:
         if not isinstance(bias, bool):
             raise TypeError(f"bias: expected True or False, got {type(bias).__name__}")
         self._n_in, self._n_out = n_in, n_out
-        self._activation, self._bias = activation, bias
+        self._activation: str = activation
+        self._bias = bias
 
     @property
     def n_in(self) -> int:

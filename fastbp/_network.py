@@ -47,7 +47,7 @@ class Network:
         assigning to the attribute copies in.
     weights, biases : tuple of ndarray
         One view into `parameters` per layer: `W` as ``(n_in, n_out)``, for a shared layer or a convolution those of a
-        group or patch, for a `Tied` layer the other's, transposed. A layer without a bias, or without weights, has None.
+        group or patch, for a `Tied` layer the other's, transposed. A layer without weights or a bias has None.
     n_parameters, n_inputs, n_outputs : int
         P, D and K.
     layers : tuple of Layer

@@ -1,8 +1,8 @@
 """The layer records: what every pass over a network walks.
 
 A network is an array of records over one flat parameter vector. The vector is cut into slots, each a matrix; a layer
-uses one for its weights, as it is or transposed, and one, of a single row, for its bias. Several layers may use the same
-slot, and then every use adds its own term to the slot's gradient.
+uses one for its weights, as it is or transposed, and one, of a single row, for its bias. Several layers may use the
+same slot, and then every use adds its own term to the slot's gradient.
 
 The workspace holds, for a chunk of N samples, one block per array named below. A block starts at (its place) * pitch,
 where pitch is N rounded up so that every block starts on a cache line; inside it the array is dense, (N, its width).
