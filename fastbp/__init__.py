@@ -3,6 +3,14 @@
 from fastbp._blocks import affine, affine_backward, delta_backward
 from fastbp._check_gradient import GradientReport, check_gradient
 from fastbp._config import show_config
+from fastbp._curvature import (
+    gauss_newton,
+    gauss_newton_diagonal,
+    hessian,
+    hessian_diagonal,
+    jacobian,
+    parameter_jacobian,
+)
 from fastbp._derivatives import loss, loss_and_gradient, per_sample_gradients
 from fastbp._images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
 from fastbp._layers import Affine, Layer, Shared, Tied
@@ -32,10 +40,16 @@ __all__ = [
     "affine_backward",
     "check_gradient",
     "delta_backward",
+    "gauss_newton",
+    "gauss_newton_diagonal",
+    "hessian",
+    "hessian_diagonal",
+    "jacobian",
     "load",
     "loss",
     "loss_and_gradient",
     "mlp",
+    "parameter_jacobian",
     "per_sample_gradients",
     "show_config",
 ]

@@ -7,6 +7,10 @@ from fastbp_c.records cimport Layer
 
 cdef Py_ssize_t strip_size(const Layer *layer) noexcept nogil
 
+cdef void gather(
+    const Layer *layer, Py_ssize_t first, Py_ssize_t count, const floating *x, floating *strip,
+) noexcept nogil
+
 cdef void linear_forward(
     const Layer *layer, Py_ssize_t N, const floating *p, const floating *x, floating *y, int *chosen, floating *strip,
 ) noexcept nogil

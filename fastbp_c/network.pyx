@@ -9,8 +9,8 @@ from fastbp_c.linear cimport strip_size
 from fastbp_c.loss cimport loss_id
 from fastbp_c.passes cimport batch_gradient, batch_loss, predict, sample_gradients
 from fastbp_c.records cimport MAXIMUM, PRODUCT, Layer, Net, fill_layer, plain_layer, plain_slots, work_size
-from fastbp_c.simd cimport FBP_SOFTMAX
-from fastbp_c.workspace cimport Workspace
+from fastbp_c.simd cimport FBP_SOFTMAX, FBP_SQUARED_ERROR
+from fastbp_c.workspace cimport Workspace, padded
 
 cnp.import_array()
 
@@ -19,6 +19,8 @@ cdef enum:
     CHUNK_BYTES = 1 << 21
     SHORTEST_CHUNK = 256
     LONGEST_CHUNK = 4096
+    # Larger workspaces, of second derivatives, are given back to the system after the call.
+    KEPT_BYTES = 1 << 26
 
 
 cdef int check_output(out, p, X, T, weight) except -1:
@@ -87,8 +89,11 @@ cdef class Plan:
                 raise ValueError("layers: expected softmax on the last layer only, "
                                  f"got it on layer {l + 1} of {last + 1}")
         seen = set()
+        self.repeats = False
         for l in range(last, -1, -1):
             layer = &self.net.layers[l]
+            if layer.W in seen - {-1} or layer.b in seen - {-1}:
+                self.repeats = True
             layer.opens_W, layer.opens_b = layer.W not in seen, layer.b not in seen
             seen |= {layer.W, layer.b}
         if not set(places) <= seen:
@@ -113,7 +118,7 @@ cdef class Plan:
             if layer.kind == PRODUCT:
                 once += <double> layer.rows * layer.columns
                 reused += <double> layer.rows * layer.columns * layer.groups
-            net.strip = max(net.strip, strip_size(layer))
+            net.strip = max(net.strip, <Py_ssize_t> padded(strip_size(layer)))
         net.scratch = width
         net.X = net.scratch + 2 * net.n_outputs
         net.T = net.X + net.n_inputs
@@ -121,21 +126,35 @@ cdef class Plan:
         # A weight that serves many groups has its rows from few samples.
         net.rows = max(<Py_ssize_t> (SHORTEST_CHUNK * once / max(once, reused)), 1,
                        min(LONGEST_CHUNK, CHUNK_BYTES // (net.width * itemsize)))
+        for l in range(net.n_layers):  # which a gradient never touches
+            net.layers[l].h2 = net.width
+            net.width += net.layers[l].n_out
         return 0
 
     @property
     def n_parameters(self):
         return self.net.n_parameters
 
-    cdef Workspace take(self, Py_ssize_t N):
-        """A workspace for batches of N samples; the caller appends it to the pool when done."""
+    def factors(self, loss):
+        """Whether rows of derivatives give the Hessian's diagonal: no slot is used twice, and M is known by factors."""
+        cdef int output = self.net.layers[self.net.n_layers - 1].activation
+        return not self.repeats and not (output == FBP_SOFTMAX and self.loss_number(loss) == FBP_SQUARED_ERROR)
+
+    cdef Workspace take(self, Py_ssize_t N, size_t extra):
+        """A workspace for batches of N samples and that many elements beside; `give` puts it back."""
         cdef Workspace workspace
         try:
             workspace = self.pool.pop()
         except IndexError:
             workspace = Workspace()
-        workspace.reserve(work_size(&self.net, N) * (4 if self.typenum == cnp.NPY_FLOAT else 8))
+        workspace.reserve((work_size(&self.net, N) + extra) * (4 if self.typenum == cnp.NPY_FLOAT else 8))
         return workspace
+
+    cdef int give(self, Workspace workspace) except -1:
+        """Put a workspace back, unless it is large enough to be missed elsewhere."""
+        if workspace.size <= KEPT_BYTES:
+            self.pool.append(workspace)
+        return 0
 
     cdef int loss_number(self, name) except -1:
         return loss_id(self.net.layers[self.net.n_layers - 1].activation, name)
@@ -162,7 +181,7 @@ cdef class Plan:
         check_matrix("out", Y, self.typenum, N, "the rows of X", self.net.n_outputs, "the network's outputs", True)
         check_apart("out", Y, "parameters", p)
         check_apart("out", Y, "X", X)
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 predict(&self.net, N, <const float *> cnp.PyArray_DATA(p), <const float *> cnp.PyArray_DATA(X),
@@ -170,7 +189,7 @@ cdef class Plan:
             else:
                 predict(&self.net, N, <const double *> cnp.PyArray_DATA(p), <const double *> cnp.PyArray_DATA(X),
                         <double *> cnp.PyArray_DATA(Y), <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)
 
     def loss(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None, cnp.ndarray weight, loss):
         """sum_n weight_n E_n"""
@@ -180,7 +199,7 @@ cdef class Plan:
         cdef Py_ssize_t N = X.shape[0]
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef double value
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 value = batch_loss(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
@@ -190,7 +209,7 @@ cdef class Plan:
                 value = batch_loss(&self.net, error, N, <const double *> cnp.PyArray_DATA(p),
                                    <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                    <const double *> w, <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)
         return value
 
     def loss_and_gradient(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
@@ -204,7 +223,7 @@ cdef class Plan:
         cdef Py_ssize_t N = X.shape[0]
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef double value
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 value = batch_gradient(&self.net, error, N, NULL, <const float *> cnp.PyArray_DATA(p),
@@ -216,7 +235,7 @@ cdef class Plan:
                                        <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                        <const double *> w, scale, <double *> cnp.PyArray_DATA(g),
                                        <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)
         return value
 
     def per_sample_gradients(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
@@ -230,7 +249,7 @@ cdef class Plan:
                      True)
         check_output(G, p, X, T, weight)
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 sample_gradients(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
@@ -242,4 +261,4 @@ cdef class Plan:
                                  <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                  <const double *> w, scale, <double *> cnp.PyArray_DATA(G),
                                  <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)

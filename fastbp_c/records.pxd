@@ -29,6 +29,7 @@ cdef struct Layer:
     Py_ssize_t n_taps, channels
     double scale                # of an average: 1 / n_taps
     Py_ssize_t z, h1, delta     # places in the workspace; z of the last layer is the pre-activation a^L
+    Py_ssize_t h2               # place of h''(a^l), or of h''(a^l) * (delta^(l+1) W^(l+1)^T)
     Py_ssize_t chosen           # place of the pixels that a maximum took
 
 

@@ -22,6 +22,18 @@ cdef extern from "kernels.h":
                         float *, float *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                 int, float *, float *) noexcept nogil
+        void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int,
+                            float *) noexcept nogil
+        void (*square)(Py_ssize_t, const float *, float *) noexcept nogil
+        void (*add)(Py_ssize_t, const float *, float *) noexcept nogil
+        void (*add_product)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*diagonal)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
+        void (*triangles)(Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*pair_products)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
+                              float *) noexcept nogil
+        void (*symmetrize)(Py_ssize_t, int, float *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const float *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const float *, float *) noexcept nogil
         void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
@@ -55,6 +67,18 @@ cdef extern from "kernels.h":
                         double *, double *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                 double, int, double *, double *) noexcept nogil
+        void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int,
+                            double *) noexcept nogil
+        void (*square)(Py_ssize_t, const double *, double *) noexcept nogil
+        void (*add)(Py_ssize_t, const double *, double *) noexcept nogil
+        void (*add_product)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*diagonal)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
+        void (*triangles)(Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*pair_products)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
+                              double *) noexcept nogil
+        void (*symmetrize)(Py_ssize_t, int, double *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const double *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double *) noexcept nogil
         void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
@@ -127,6 +151,102 @@ cdef inline void error_curvature(
         kernels_f.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
     else:
         kernels_d.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
+
+
+cdef inline void output_factor(
+    int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, floating *F
+) noexcept nogil:
+    """M'_n = s_n sum_r F[n, r]^T F[n, r], s_n being 1, or sum_k t_nk for the cross-entropy"""
+    if floating is float:
+        kernels_f.output_factor(activation, error, N, K, a, F)
+    else:
+        kernels_d.output_factor(activation, error, N, K, a, F)
+
+
+cdef inline void sum_squares(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t width, const floating *c, const floating *rows, bint add, floating *s
+) noexcept nogil:
+    """s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2"""
+    if floating is float:
+        kernels_f.sum_squares(N, R, width, c, rows, add, s)
+    else:
+        kernels_d.sum_squares(N, R, width, c, rows, add, s)
+
+
+cdef inline void square(
+    Py_ssize_t n, const floating *x, floating *y
+) noexcept nogil:
+    """y = x^2"""
+    if floating is float:
+        kernels_f.square(n, x, y)
+    else:
+        kernels_d.square(n, x, y)
+
+
+cdef inline void add(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
+    """y += x"""
+    if floating is float:
+        kernels_f.add(n, x, y)
+    else:
+        kernels_d.add(n, x, y)
+
+
+cdef inline void add_product(
+    Py_ssize_t n, const floating *x, const floating *y, floating *z
+) noexcept nogil:
+    """z += x y"""
+    if floating is float:
+        kernels_f.add_product(n, x, y, z)
+    else:
+        kernels_d.add_product(n, x, y, z)
+
+
+cdef inline void transpose(
+    Py_ssize_t N, Py_ssize_t rows, Py_ssize_t columns, const floating *x, floating *y
+) noexcept nogil:
+    """y[n, j, i] = x[n, i, j]"""
+    if floating is float:
+        kernels_f.transpose(N, rows, columns, x, y)
+    else:
+        kernels_d.transpose(N, rows, columns, x, y)
+
+
+cdef inline void diagonal(
+    Py_ssize_t N, Py_ssize_t width, const floating *d, bint add, floating *M
+) noexcept nogil:
+    """M[n, i, i] += d[n, i]; or, unless add, M[n] = diag d[n]"""
+    if floating is float:
+        kernels_f.diagonal(N, width, d, add, M)
+    else:
+        kernels_d.diagonal(N, width, d, add, M)
+
+
+cdef inline void triangles(
+    Py_ssize_t N, Py_ssize_t width, const floating *x, floating *y
+) noexcept nogil:
+    """y[n] = the upper triangle of x[n], row by row"""
+    if floating is float:
+        kernels_f.triangles(N, width, x, y)
+    else:
+        kernels_d.triangles(N, width, x, y)
+
+
+cdef inline void pair_products(
+    Py_ssize_t N, Py_ssize_t width, Py_ssize_t i, Py_ssize_t j, Py_ssize_t count, const floating *z, floating *y
+) noexcept nogil:
+    """y[n, t] = z[n, i] z[n, j] for `count` pairs i <= j of an upper triangle, from (i, j) on"""
+    if floating is float:
+        kernels_f.pair_products(N, width, i, j, count, z, y)
+    else:
+        kernels_d.pair_products(N, width, i, j, count, z, y)
+
+
+cdef inline void symmetrize(Py_ssize_t P, bint both, floating *H) noexcept nogil:
+    """H = its upper triangle, mirrored; or, if both are to count, H + H^T"""
+    if floating is float:
+        kernels_f.symmetrize(P, both, H)
+    else:
+        kernels_d.symmetrize(P, both, H)
 
 
 cdef inline void gather(

@@ -4,6 +4,7 @@
 #if HAS_VECTORS
 #include "gemm.inc.h"
 #endif
+#include "curvature.inc.h"
 #include "patches.inc.h"
 #include "update.inc.h"
 
@@ -12,6 +13,16 @@ static const TABLE NAME(kernels) = {
     .softmax = NAME(softmax),
     .error = NAME(error),
     .error_curvature = NAME(error_curvature),
+    .output_factor = NAME(output_factor),
+    .sum_squares = NAME(sum_squares),
+    .square = NAME(square),
+    .add = NAME(add),
+    .add_product = NAME(add_product),
+    .transpose = NAME(transpose),
+    .diagonal = NAME(diagonal),
+    .triangles = NAME(triangles),
+    .pair_products = NAME(pair_products),
+    .symmetrize = NAME(symmetrize),
     .all_finite = NAME(all_finite),
     .gather = NAME(gather),
     .multiply = NAME(multiply),
