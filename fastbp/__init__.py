@@ -1,5 +1,7 @@
 """Exact backpropagation of feed-forward networks on a CPU, from NumPy, at the speed of the machine."""
 
+from typing import TYPE_CHECKING, Any
+
 from fastbp._blocks import affine, affine_backward, delta_backward
 from fastbp._check_gradient import GradientReport, check_gradient
 from fastbp._config import show_config
@@ -20,6 +22,9 @@ from fastbp._training import History, Trainer
 from fastbp._version import VERSION as __version__  # noqa: N811
 from fastbp_c.optimizer import SGD, Adam
 
+if TYPE_CHECKING:
+    from fastbp._operators import GaussNewtonOperator, HessianOperator
+
 __all__ = [
     "SGD",
     "Adam",
@@ -27,7 +32,9 @@ __all__ = [
     "AveragePool2d",
     "Conv1d",
     "Conv2d",
+    "GaussNewtonOperator",
     "GradientReport",
+    "HessianOperator",
     "History",
     "Layer",
     "MaxPool2d",
@@ -53,3 +60,16 @@ __all__ = [
     "per_sample_gradients",
     "show_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The operators, which stand on scipy.sparse: imported when they are asked for."""
+    if name in ("GaussNewtonOperator", "HessianOperator"):
+        from fastbp import _operators
+
+        return getattr(_operators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -137,7 +137,7 @@ cdef void new_rows(
         step_back(net, l, N, R, p, unit, rows, work)
         return
     identity_rows(1, R, unit)
-    push_back(layer, 1, R, p, unit, rows, chosen(layer, pitch(N), work), strip(net, pitch(N), work))
+    push_back(layer, 1, R, p, unit, False, rows, chosen(layer, pitch(N), work), strip(net, pitch(N), work))
     for n in range(1, N):
         memcpy(rows + n * R * below.n_out, rows, R * below.n_out * sizeof(floating))
     if below.activation != FBP_IDENTITY:
@@ -189,11 +189,10 @@ cdef void step_diagonal(
     """back = h' o h' * (t (W o W)^T), p2 being p o p   (the first term of 5.81)"""
     cdef const Layer *below = &net.layers[l - 1]
     cdef Layer layer = net.layers[l]
-    cdef Py_ssize_t k
     layer.scale *= layer.scale
-    push_back(&layer, N, 1, p2, t, back, chosen(&layer, pitch(N), work), strip(net, pitch(N), work))
+    push_back(&layer, N, 1, p2, t, False, back, chosen(&layer, pitch(N), work), strip(net, pitch(N), work))
     if below.activation != FBP_IDENTITY:
-        for k in range(2):
+        for _ in range(2):
             simd.multiply(N, 1, below.n_out, work + below.h1 * pitch(N), back)
 
 
@@ -286,7 +285,7 @@ cdef void by_parameter_rows(
     const Net *net, const Wanted *wanted, Py_ssize_t rows, Py_ssize_t N, const floating *p, const floating *X,
     const floating *T, const floating *weight, floating *d, floating *work,
 ) noexcept nogil:
-    """d = sum_nr c_nr g_nr o g_nr: the Gauss-Newton diagonal from all of a row's derivatives, whatever slots are shared"""
+    """d = sum_nr c_nr g_nr o g_nr: the Gauss-Newton diagonal by all derivatives of a row, whatever slots are shared"""
     cdef Py_ssize_t start = 0, n, K = net.n_outputs
     cdef const Layer *last = &net.layers[net.n_layers - 1]
     cdef floating *rest = work + work_size(net, rows)

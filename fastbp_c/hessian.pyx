@@ -9,10 +9,12 @@ b) The block of a pair of uses (l, m) needs, for every output e of l, the rows
        Q_e[n] = z^(m-1)_n D_e + G_e delta^m_n
    which are the gradient of layer m along e: `slot_gradient_rows` makes them, of whatever kind the layer is. Then the
    block's rows are one product, z^(l-1)^T Q_e, l's own gradient.
-c) For l = m both factors are symmetric. If a sample is one row to the layer, only pairs of inputs i <= j and of outputs
-   a <= b are formed and multiplied, a quarter of the work.
-d) A slot that is used several times gets the blocks of all pairs of its uses. Then B is collected such that H = B + B^T;
-   otherwise the upper triangle of H is written, and mirrored at the end. H is symmetric to the bit in both cases.
+c) If a sample is one row to both layers, z_i z_j D_ab and z_i delta_b G_aj are products of pairs: of inputs with
+   inputs, and of outputs with outputs. These pairs are few, so that forming them costs next to nothing, and one product
+   sums them over the samples. For l = m both factors are symmetric, and only pairs i <= j and a <= b are formed and
+   multiplied, a quarter of the work. For neighbors, m = l + 1, G is diagonal and its term small.
+d) A slot that is used several times gets the blocks of all pairs of its uses, collected in B such that H = B + B^T;
+   otherwise the upper triangle of H is written, and mirrored at the end. H is symmetric to the bit either way.
 e) The exact diagonal is the same walk with another visitor, where slots are used several times.
 """
 
@@ -29,7 +31,7 @@ from fastbp_c.passes cimport deltas, forward, layer_input, output_delta, part, s
 from fastbp_c.product cimport product
 from fastbp_c.records cimport PRODUCT, Layer, Net, pitch, work_size
 from fastbp_c.simd cimport FBP_ADD, FBP_IDENTITY, FBP_ZERO
-from fastbp_c.workspace cimport Workspace, carve, padded
+from fastbp_c.workspace cimport Workspace, padded
 
 import numpy as np
 
@@ -58,7 +60,7 @@ cdef struct Walk:
 
 cdef struct Room:
     # Places in the scratch memory.
-    Py_ssize_t spare, TD, TG, left, Q, C, triangles, pairs, tile, total
+    Py_ssize_t spare, TD, TG, left, right, Q, C, triangles, pairs, tile, total
     Py_ssize_t Q_size
 
 
@@ -103,8 +105,8 @@ cdef Py_ssize_t per_sample(const Net *net, const Walk *walk) noexcept nogil:
 cdef Room arrange(const Net *net, Walk *walk) noexcept nogil:
     """Give everything of a chunk its place"""
     cdef Room room
-    cdef Py_ssize_t N = walk.N, W = walk.width, l, total = 0, widest = 0, left = 0, C = 0, pairs = 0, tile = 0, input = 0
-    cdef Py_ssize_t triangles = 0, count
+    cdef Py_ssize_t N = walk.N, W = walk.width, total = 0, widest = 0, left = 0, input = 0, C = 0
+    cdef Py_ssize_t pairs = 0, tile = 0, triangles = 0, count, l, m, A, other
     cdef const Layer *layer
     for l in range(net.n_layers):
         layer = &net.layers[l]
@@ -115,15 +117,22 @@ cdef Room arrange(const Net *net, Walk *walk) noexcept nogil:
             continue
         left = max(left, layer.groups * layer.rows)
         C = max(C, max(layer.rows, layer.columns) + 1)
-        input = max(input, layer.n_in)
+        input = max(input, layer.n_in + 1)
         if lone(layer):
             count = tile_pairs(layer, N)
             triangles = max(triangles, triangle(layer.n_out))
             pairs, tile = max(pairs, count * N), max(tile, count * triangle(layer.n_out) + layer.n_out * layer.n_out)
+            for m in range(l + 1, net.n_layers):
+                if net.layers[m].kind == PRODUCT and lone(&net.layers[m]):
+                    A, other = layer.n_out * net.layers[m].n_out, net.layers[m].n_in + 1
+                    count = tile_inputs(layer, &net.layers[m], N)
+                    pairs = max(pairs, N * count * max(other, net.layers[m].n_out))
+                    tile = max(tile, max(count * other, layer.n_in + 1) * A)
     room.spare = place_of(&total, N * W * W)
     room.TD = place_of(&total, N * W * W)
     room.TG = place_of(&total, N * W * W)
-    room.left = place_of(&total, max(N * left, N * (input + 1)))
+    room.left = place_of(&total, N * max(left, input))
+    room.right = place_of(&total, N * input if walk.full else 0)
     room.Q_size = max(TILE, SHORTEST_ROWS * widest)
     for l in range(net.n_layers):   # at least the rows of a sample
         room.Q_size = max(room.Q_size, net.layers[l].groups * widest)
@@ -134,6 +143,12 @@ cdef Room arrange(const Net *net, Walk *walk) noexcept nogil:
     room.tile = place_of(&total, tile if walk.full else 0)
     room.total = total
     return room
+
+
+cdef Py_ssize_t tile_inputs(const Layer *layer, const Layer *use, Py_ssize_t N) noexcept nogil:
+    """Inputs of a lower layer that are paired with all of a higher one's at once"""
+    cdef Py_ssize_t size = (use.n_in + 1) * max(N, layer.n_out * use.n_out)
+    return max(1, min(layer.n_in + 1, TILE // size))
 
 
 cdef Py_ssize_t tile_pairs(const Layer *layer, Py_ssize_t N) noexcept nogil:
@@ -307,25 +322,34 @@ cdef void add_pair(
             to[b * stride] = (to[b * stride] if add else 0) + block[a * A + b]
 
 
+cdef Py_ssize_t with_one(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, const floating *X, floating *z, const floating *work,
+) noexcept nogil:
+    """z[n] = (z^(l-1)_n, 1), the bias's input last, if there is one; returns its width"""
+    cdef const Layer *layer = &net.layers[l]
+    cdef Py_ssize_t n_in = layer.n_in, width = n_in + (layer.b >= 0), n
+    cdef const floating *x = layer_input(net, l, pitch(N), X, work)
+    for n in range(N):
+        memcpy(z + n * width, x + n * n_in, n_in * sizeof(floating))
+        if width > n_in:
+            z[n * width + n_in] = 1
+    return width
+
+
 cdef void own_block(
     const Net *net, const Walk *walk, const Room *room, Py_ssize_t l, bint add, const floating *X, const floating *D,
     floating *H, const floating *work, floating *rest,
 ) noexcept nogil:
     """The block of a use with itself, a sample being one row: sum_n (z_i z_j) D_ab over pairs i <= j, a <= b"""
     cdef const Layer *layer = &net.layers[l]
-    cdef Py_ssize_t A = layer.n_out, n_in = layer.n_in, width = n_in + (layer.b >= 0), i = 0, j = 0, k, n, count
-    cdef Py_ssize_t packed = triangle(A), left = triangle(width), tile = tile_pairs(layer, walk.N)
-    cdef const floating *x = layer_input(net, l, pitch(walk.N), X, work)
-    cdef floating *z = rest + room.left
+    cdef Py_ssize_t n_in = layer.n_in, i = 0, j = 0, k, count
+    cdef Py_ssize_t width = with_one(net, l, walk.N, X, rest + room.left, work)
+    cdef Py_ssize_t packed = triangle(layer.n_out), left = triangle(width), tile = tile_pairs(layer, walk.N)
     cdef floating *T = rest + room.tile
-    for n in range(walk.N):
-        memcpy(z + n * width, x + n * n_in, n_in * sizeof(floating))
-        if width > n_in:
-            z[n * width + n_in] = 1
-    simd.triangles(walk.N, A, D, rest + room.triangles)
+    simd.triangles(walk.N, layer.n_out, D, rest + room.triangles)
     while left > 0:
         count = min(tile, left)
-        simd.pair_products(walk.N, width, i, j, count, z, rest + room.pairs)
+        simd.pair_products(walk.N, width, i, j, count, rest + room.left, rest + room.pairs)
         # T[ij, ab] = (z_i z_j)[n, ij]^T D[n, ab]
         product(True, False, count, packed, walk.N, rest + room.pairs, rest + room.triangles, FBP_ZERO,
                 <const floating *> NULL, T)
@@ -337,6 +361,83 @@ cdef void own_block(
                 i += 1
                 j = i
         left -= count
+
+
+cdef void pair_block(
+    const Net *net, const Walk *walk, const Room *room, Py_ssize_t l, Py_ssize_t m, bint add, const floating *X,
+    const floating *D, const floating *G, floating *H, const floating *work, floating *rest,
+) noexcept nogil:
+    """The block of two uses, a sample being one row to both: sum_n (z_i z_j) D_ab + (z_i delta_b) G_aj
+
+    D (n, b, a) and G (n, j, a) are as the walk holds them.
+    """
+    cdef const Layer *layer = &net.layers[l]
+    cdef const Layer *use = &net.layers[m]
+    cdef Py_ssize_t N = walk.N, A = layer.n_out, B = use.n_out, P = net.n_parameters, i = 0, j, k, count
+    cdef floating *z = rest + room.left
+    cdef floating *u = rest + room.right
+    cdef floating *pairs = rest + room.pairs
+    cdef floating *T = rest + room.tile
+    cdef const floating *delta = work + use.delta * pitch(N)
+    cdef Py_ssize_t width = with_one(net, l, N, X, z, work), other = with_one(net, m, N, X, u, work)
+    while i < width:
+        count = min(tile_inputs(layer, use, N), width - i)
+        simd.outer(N, count, other, z + i, width, u, other, False, pairs, count * other)
+        # T[ij, ba] = (z_i z_j)[n, ij]^T D[n, ba]
+        product(True, False, count * other, A * B, N, pairs, D, FBP_ZERO, <const floating *> NULL, T)
+        for k in range(count):
+            for j in range(other):
+                add_block(layer, use, i + k, j, i + k == layer.n_in, j == use.n_in, add, T + (k * other + j) * A * B,
+                          A, P, H)
+        if walk.bent and m > l + 1:
+            simd.outer(N, count, B, z + i, width, delta, B, False, pairs, count * B)
+            # T[ib, ja] = (z_i delta_b)[n, ib]^T G[n, ja]
+            product(True, False, count * B, A * use.n_in, N, pairs, G, FBP_ZERO, <const floating *> NULL, T)
+            for k in range(count):
+                for j in range(use.n_in):
+                    add_block(layer, use, i + k, j, i + k == layer.n_in, False, True,
+                              T + (k * B * use.n_in + j) * A, A * use.n_in, P, H)
+        i += count
+    if walk.bent and m == l + 1:
+        neighbors(net, walk, l, width, z, delta, rest + room.spare, rest + room.TG, T, H, work)
+
+
+cdef void neighbors(
+    const Net *net, const Walk *walk, Py_ssize_t l, Py_ssize_t width, const floating *z, const floating *delta,
+    floating *slope, floating *E, floating *T, floating *H, const floating *work,
+) noexcept nogil:
+    """The second term of `pair_block` for m = l + 1, where G = diag h': H[(i, a), (a, b)] += sum_n z_i h'_a delta_b"""
+    cdef const Layer *layer = &net.layers[l]
+    cdef const Layer *use = &net.layers[l + 1]
+    cdef Py_ssize_t N = walk.N, A = layer.n_out, B = use.n_out, n, i, a, b
+    cdef Py_ssize_t stride = use.columns if use.transposed else 1
+    cdef floating *to
+    if layer.activation == FBP_IDENTITY:
+        for n in range(A):
+            slope[n] = 1
+        simd.outer(N, A, B, slope, 0, delta, B, False, E, A * B)
+    else:
+        simd.outer(N, A, B, work + layer.h1 * pitch(N), A, delta, B, False, E, A * B)
+    # T[i, ab] = z[n, i]^T (h'_a delta_b)[n, ab]
+    product(True, False, width, A * B, N, z, E, FBP_ZERO, <const floating *> NULL, T)
+    for i in range(width):
+        for a in range(A):
+            to = H + row_of(layer, i, a, i == layer.n_in) * net.n_parameters + row_of(use, a, 0, False)
+            for b in range(B):
+                to[b * stride] += T[(i * A + a) * B + b]
+
+
+cdef void add_block(
+    const Layer *layer, const Layer *use, Py_ssize_t i, Py_ssize_t j, bint bias_i, bint bias_j, bint add,
+    const floating *block, Py_ssize_t column, Py_ssize_t P, floating *H,
+) noexcept nogil:
+    """H[(i, a), (j, b)] (+)= block[a + b column]"""
+    cdef Py_ssize_t a, b, stride = use.columns if use.transposed and not bias_j else 1
+    cdef floating *to
+    for a in range(layer.n_out):
+        to = H + row_of(layer, i, a, bias_i) * P + row_of(use, j, 0, bias_j)
+        for b in range(use.n_out):
+            to[b * stride] = (to[b * stride] if add else 0) + block[a + b * column]
 
 
 cdef void diagonal_block(
@@ -406,9 +507,10 @@ cdef void visit(
             own_diagonal(net, walk, room, l, X, rest + walk.D[l], H, work, rest)
     for m in range(l, net.n_layers):
         use = &net.layers[m]
-        if m == l and lone(layer) or m > l and not walk.needed[m]:
+        if m == l and lone(layer) or m > l and not walk.needed[m] or not walk.full and not same_slot(layer, use):
             continue
-        if not walk.full and not same_slot(layer, use):
+        if walk.full and lone(layer) and lone(use):
+            pair_block(net, walk, room, l, m, add, X, rest + walk.D[m], rest + walk.G[m - 1], H, work, rest)
             continue
         simd.transpose(walk.N, use.n_out, layer.n_out, rest + walk.D[m], TD)
         if walk.bent and m > l:

@@ -90,7 +90,7 @@ cdef void first_rows(
         step_forward(net, 0, N, D, p, scratch, rows, work)
         return
     identity_rows(1, D, scratch)
-    push_forward(layer, 1, D, p, scratch, rows, chosen(layer, block, work), strip(net, block, work))
+    push_forward(layer, 1, D, p, scratch, False, rows, chosen(layer, block, work), strip(net, block, work))
     for n in range(1, N):
         memcpy(rows + n * D * layer.n_out, rows, D * layer.n_out * sizeof(floating))
     if net.n_layers > 1 and layer.activation != FBP_IDENTITY:

@@ -16,12 +16,12 @@ cdef void linear_forward(
 ) noexcept nogil
 
 cdef void push_forward(
-    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *x, floating *y,
+    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *x, bint add, floating *y,
     const int *chosen, floating *strip,
 ) noexcept nogil
 
 cdef void push_back(
-    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *dy, floating *dx,
+    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *dy, bint add, floating *dx,
     const int *chosen, floating *strip,
 ) noexcept nogil
 

@@ -60,12 +60,12 @@ cdef void fill(Py_ssize_t N, Py_ssize_t n, const floating *row, floating *y) noe
 
 
 cdef void weigh(
-    const Layer *layer, Py_ssize_t N, bint transposed, const floating *W, const floating *b, const floating *x,
-    floating *y, floating *strip,
+    const Layer *layer, Py_ssize_t N, bint transposed, const floating *W, const floating *b, bint add,
+    const floating *x, floating *y, floating *strip,
 ) noexcept nogil:
-    """y = x W + b, or x W^T + b, over the rows of N samples; b may be NULL"""
+    """y = x W + b, or x W^T + b, over the rows of N samples; b may be NULL, and then y += will do"""
     cdef Py_ssize_t rows = N * layer.groups, I = layer.rows, O = layer.columns, start = 0, count
-    cdef int begin = FBP_ZERO if b == NULL else FBP_BIAS
+    cdef int begin = FBP_ADD if add else FBP_ZERO if b == NULL else FBP_BIAS
     if layer.taps == NULL:
         if transposed:
             # y[n, i] = b[i] + x[n, o] W[i, o]^T
@@ -74,7 +74,7 @@ cdef void weigh(
             # y[n, o] = b[o] + x[n, i] W[i, o]
             product(False, False, rows, O, I, x, W, begin, b, y)
         return
-    if transposed:
+    if transposed and not add:
         fill(N * image(layer) // layer.channels, layer.channels, b, y)
     while start < rows:
         count = min(strip_rows(layer), rows - start)
@@ -98,7 +98,7 @@ cdef void linear_forward(
     if layer.b >= 0:
         b = p + layer.b
     if layer.kind == PRODUCT:
-        weigh(layer, N, layer.transposed, p + layer.W, b, x, y, strip)
+        weigh(layer, N, layer.transposed, p + layer.W, b, False, x, y, strip)
     elif layer.kind == AVERAGE:
         simd.average(N, layer.groups, layer.n_taps, layer.channels, layer.n_in, layer.taps, layer.scale, x, y)
     else:
@@ -106,12 +106,12 @@ cdef void linear_forward(
 
 
 cdef void push_forward(
-    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *x, floating *y,
+    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *x, bint add, floating *y,
     const int *chosen, floating *strip,
 ) noexcept nogil:
-    """y[n, r] = A(x[n, r]), a maximum taking the pixels it took for sample n"""
+    """y[n, r] = A(x[n, r]), a maximum taking the pixels it took for sample n; with weights also y[n, r] +="""
     if layer.kind == PRODUCT:
-        weigh(layer, N * R, layer.transposed, p + layer.W, <const floating *> NULL, x, y, strip)
+        weigh(layer, N * R, layer.transposed, p + layer.W, <const floating *> NULL, add, x, y, strip)
     elif layer.kind == AVERAGE:
         simd.average(N * R, layer.groups, layer.n_taps, layer.channels, layer.n_in, layer.taps, layer.scale, x, y)
     else:
@@ -119,12 +119,12 @@ cdef void push_forward(
 
 
 cdef void push_back(
-    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *dy, floating *dx,
+    const Layer *layer, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *dy, bint add, floating *dx,
     const int *chosen, floating *strip,
 ) noexcept nogil:
-    """dx[n, r] = A^T(dy[n, r])"""
+    """dx[n, r] = A^T(dy[n, r]); with weights also dx[n, r] +="""
     if layer.kind == PRODUCT:
-        weigh(layer, N * R, not layer.transposed, p + layer.W, <const floating *> NULL, dy, dx, strip)
+        weigh(layer, N * R, not layer.transposed, p + layer.W, <const floating *> NULL, add, dy, dx, strip)
         return
     memset(dx, 0, N * R * layer.n_in * sizeof(floating))
     if layer.kind == AVERAGE:

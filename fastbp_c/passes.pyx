@@ -19,7 +19,7 @@ from fastbp_c.simd cimport FBP_IDENTITY, FBP_SOFTMAX
 cdef void forward(
     const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *a_last, floating *work, int order,
 ) noexcept nogil:
-    """a^l = z^(l-1) W^l + b^l, z^l = h_l(a^l), with h' and h'' up to that order; a^L goes to a_last and is left as it is"""
+    """a^l = z^(l-1) W^l + b^l, z^l = h_l(a^l), with h' and h'' up to that order; a^L goes to a_last and stays a^L"""
     cdef Py_ssize_t block = pitch(N), l
     cdef const floating *z = X
     cdef floating *a
@@ -40,7 +40,7 @@ cdef void step_back(
 ) noexcept nogil:
     """back[n, r] = h'(a^(l-1)_n) * (d[n, r] W^l^T): R rows a sample from a^l to a^(l-1), or from a^0 to X"""
     cdef Py_ssize_t block = pitch(N)
-    push_back(&net.layers[l], N, R, p, d, back, chosen(&net.layers[l], block, work), strip(net, block, work))
+    push_back(&net.layers[l], N, R, p, d, False, back, chosen(&net.layers[l], block, work), strip(net, block, work))
     if l > 0 and net.layers[l - 1].activation != FBP_IDENTITY:
         simd.multiply(N, R, net.layers[l - 1].n_out, work + net.layers[l - 1].h1 * block, back)
 
@@ -52,7 +52,7 @@ cdef void step_forward(
     """ahead[n, r] = h'(a^l_n) * (v[n, r] W^l): R rows a sample from z^(l-1) to z^l, or to a^L"""
     cdef Py_ssize_t block = pitch(N)
     cdef const Layer *layer = &net.layers[l]
-    push_forward(layer, N, R, p, v, ahead, chosen(layer, block, work), strip(net, block, work))
+    push_forward(layer, N, R, p, v, False, ahead, chosen(layer, block, work), strip(net, block, work))
     if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
         simd.multiply(N, R, layer.n_out, work + layer.h1 * block, ahead)
 
@@ -68,7 +68,7 @@ cdef void deltas(const Net *net, Py_ssize_t N, const floating *p, floating *work
     for l in range(net.n_layers - 1, 0, -1):
         layer = &net.layers[l]
         below = &net.layers[l - 1]
-        push_back(layer, N, 1, p, work + layer.delta * block, work + below.delta * block,
+        push_back(layer, N, 1, p, work + layer.delta * block, False, work + below.delta * block,
                   chosen(layer, block, work), strip(net, block, work))
         if below.activation != FBP_IDENTITY:
             if bent:

@@ -22,6 +22,8 @@ cdef extern from "kernels.h":
                         float *, float *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                 int, float *, float *) noexcept nogil
+        void (*error_tangent)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
+                              int, const float *, float *, float *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int,
                             float *) noexcept nogil
@@ -67,6 +69,8 @@ cdef extern from "kernels.h":
                         double *, double *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                 double, int, double *, double *) noexcept nogil
+        void (*error_tangent)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double,
+                              int, const double *, double *, double *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int,
                             double *) noexcept nogil
@@ -153,6 +157,17 @@ cdef inline void error_curvature(
         kernels_d.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
 
 
+cdef inline void error_tangent(
+    int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, const floating *t,
+    const floating *weight, floating scale, bint gauss_newton, const floating *v, floating *out, floating *work,
+) noexcept nogil:
+    """out[n] = scale weight_n M_n v[n], M as in error_curvature; work: 4 K"""
+    if floating is float:
+        kernels_f.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
+    else:
+        kernels_d.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
+
+
 cdef inline void output_factor(
     int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, floating *F
 ) noexcept nogil:
@@ -232,7 +247,7 @@ cdef inline void triangles(
 
 
 cdef inline void pair_products(
-    Py_ssize_t N, Py_ssize_t width, Py_ssize_t i, Py_ssize_t j, Py_ssize_t count, const floating *z, floating *y
+    Py_ssize_t N, Py_ssize_t width, Py_ssize_t i, Py_ssize_t j, Py_ssize_t count, const floating *z, floating *y,
 ) noexcept nogil:
     """y[n, t] = z[n, i] z[n, j] for `count` pairs i <= j of an upper triangle, from (i, j) on"""
     if floating is float:

@@ -13,6 +13,7 @@ static const TABLE NAME(kernels) = {
     .softmax = NAME(softmax),
     .error = NAME(error),
     .error_curvature = NAME(error_curvature),
+    .error_tangent = NAME(error_tangent),
     .output_factor = NAME(output_factor),
     .sum_squares = NAME(sum_squares),
     .square = NAME(square),

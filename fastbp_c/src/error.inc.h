@@ -437,3 +437,68 @@ static void NAME(output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_
         }
     }
 }
+
+/* x_k - x_top and its mean under y, which is as exact as the other outputs if y_top is near 1. */
+static double NAME(shifted)(ptrdiff_t K, const REAL *y, const REAL *x, ptrdiff_t top, REAL *shift)
+{
+    double mean = 0;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        shift[k] = x[k] - x[top];
+        mean += (double)y[k] * shift[k];
+    }
+    return mean;
+}
+
+/* M v of one row of softmax, by S v = y (v - y . v):  cross-entropy: sum_k t_k S v;
+ * squared error, with d = y - t, q = S v:  S q + q (d - y . d) - y (q . d)   (Gauss-Newton: S q). work holds 4 K. */
+static void NAME(softmax_tangent)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c, int gauss_newton,
+                                  const REAL *v, REAL *out, REAL *work)
+{
+    REAL *y = work, *q = work + K, *shift = work + 2 * K, *d = work + 3 * K;
+    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
+    double s = 0, mean, cross = 0;
+    ptrdiff_t top = 0;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        y[k] /= 1 + r;
+        s += t[k];
+        if (y[k] > y[top]) top = k;
+    }
+    mean = NAME(shifted)(K, y, v, top, shift);
+    for (ptrdiff_t k = 0; k < K; k++) q[k] = (REAL)(y[k] * (shift[k] - mean));
+    if (error == FBP_CROSS_ENTROPY) {
+        for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * s * q[k]);
+        return;
+    }
+    mean = NAME(shifted)(K, y, q, top, shift);
+    for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * (y[k] * (shift[k] - mean)));
+    if (gauss_newton) return;
+    for (ptrdiff_t k = 0; k < K; k++) d[k] = k == top ? (1 - t[k]) - not_top : y[k] - t[k];
+    mean = NAME(shifted)(K, y, d, top, shift);
+    for (ptrdiff_t k = 0; k < K; k++) cross += (double)q[k] * shift[k];     /* sum_k q_k is 0 */
+    for (ptrdiff_t k = 0; k < K; k++) out[k] += (REAL)(c * (q[k] * (shift[k] - mean) - y[k] * cross));
+}
+
+/* out[n] = scale weight_n M_n v[n], M as in error_curvature, which is never formed. work holds 4 K. */
+static void NAME(error_tangent)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
+                                const REAL *weight, REAL scale, int gauss_newton, const REAL *v, REAL *out,
+                                REAL *work)
+{
+    for (ptrdiff_t n = 0; n < N; n++, a += K, t += K, v += K, out += K) {
+        const REAL c = weight ? scale * weight[n] : scale;
+        if (activation == FBP_SOFTMAX) {
+            NAME(softmax_tangent)(error, K, a, t, c, gauss_newton, v, out, work);
+            continue;
+        }
+        for (ptrdiff_t begin = 0; begin < K; begin += LANES) {
+            const ptrdiff_t count = K - begin < LANES ? K - begin : LANES;
+            REAL y[LANES], h1[LANES], h2[LANES];
+            NAME(activate)(activation, count, a + begin, y, h1, h2);
+            for (ptrdiff_t i = 0; i < count; i++) {
+                const ptrdiff_t k = begin + i;
+                const REAL residual = gauss_newton ? 0 : (y[i] - t[k]) * h2[i];
+                const REAL m = error == FBP_BINARY_CROSS_ENTROPY ? h1[i] : h1[i] * h1[i] + residual;
+                out[k] = c * m * v[k];
+            }
+        }
+    }
+}

@@ -36,6 +36,10 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         void (*error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,          \
                                 const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,    \
                                 REAL *work);                                                                 \
+        /* out[n] = scale weight_n M_n v[n], M as in error_curvature; work: 4 K */                           \
+        void (*error_tangent)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,            \
+                              const REAL *t, const REAL *weight, REAL scale, int gauss_newton,               \
+                              const REAL *v, REAL *out, REAL *work);                                         \
         /* rows F[n, r, :] of a factor of M': M'_n = s_n sum_r F_r^T F_r, see error.inc.h */                 \
         void (*output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *F);  \
         /* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2; overwrites s unless add */                            \
