@@ -33,14 +33,16 @@ class ImageLayer(Layer):
         self._dilation = sizes("dilation", options["dilation"], axes, 1)
         reach = [(k - 1) * d + 1 for k, d in zip(self._kernel_size, self._dilation, strict=True)]
         room = [n + 2 * p for n, p in zip(self._image_shape, self._padding, strict=False)]
+        if max(room) > LARGEST_DIMENSION:
+            raise too_large("padding", max(room), "a padded image of ")
         if any(r > n for r, n in zip(reach, room, strict=True)):
             raise ValueError(
                 f"kernel_size: expected at most the padded image, {by(room)}, got {by(self._kernel_size)}"
                 + (f" spread over {by(reach)} by the dilation" if reach != list(self._kernel_size) else "")
             )
         self._output_shape = tuple((n - r) // s + 1 for n, r, s in zip(room, reach, self._stride, strict=True))
-        if math.prod(self._output_shape) * math.prod(self._kernel_size) > LARGEST_DIMENSION:
-            count = math.prod(self._output_shape) * math.prod(self._kernel_size)
+        count = math.prod(self._output_shape) * math.prod(self._kernel_size)
+        if count > LARGEST_DIMENSION:
             raise too_large("kernel_size", count, "pixels of all patches together ")
         return self._image_shape[-1]
 
@@ -83,18 +85,27 @@ class ImageLayer(Layer):
     def _groups(self) -> int:
         return math.prod(self._output_shape[:-1])
 
+    def _pixels(self) -> int:
+        return self._groups() * math.prod(self._kernel_size)
+
     def _taps(self) -> NDArray[Any]:
-        axes = zip(
-            self._image_shape, self._output_shape, self._kernel_size, self._stride, self._padding, self._dilation,
-            strict=False,
-        )  # fmt: skip
-        pixel, outside = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.bool_)
-        for n, n_out, k, stride, padding, dilation in axes:
-            place = np.arange(n_out, dtype=np.int32)[:, None] * stride + np.arange(k) * dilation - padding
-            pixel = joined(pixel * n, np.clip(place, 0, n - 1), np.add)
-            outside = joined(outside, (place < 0) | (place >= n), np.logical_or)
-        taps = new_array("layers", pixel.shape, np.dtype(np.int32))
-        taps[...] = np.where(outside, -1, pixel)
+        taps = new_array("layers", (self._groups(), math.prod(self._kernel_size)), np.dtype(np.int32))
+        taps[...] = 0
+        axes = len(self._AXES)
+        # The table with an axis for each of the output and of the window, written to in place.
+        view = taps.reshape(*self._output_shape[:-1], *self._kernel_size)
+        outside = []
+        for axis in range(axes):
+            n, n_out, k = self._image_shape[axis], self._output_shape[axis], self._kernel_size[axis]
+            place = np.arange(n_out, dtype=np.int32)[:, None] * self._stride[axis] - self._padding[axis]
+            place = place + np.arange(k, dtype=np.int32) * self._dilation[axis]
+            shape = [1] * (2 * axes)
+            shape[axis], shape[axes + axis] = n_out, k
+            outside.append(((place < 0) | (place >= n)).reshape(shape))
+            view *= n
+            view += place.clip(0, n - 1, out=place).reshape(shape)
+        for wrong in outside:
+            np.copyto(view, -1, where=wrong)
         return taps
 
 
@@ -233,7 +244,8 @@ class Conv2d(Convolution):
 
     It is a shared layer whose groups are the patches (PRML section 5.5.6). The patches are gathered into a strip of at
     most 32768 numbers or 16 patches, multiplied there and thrown away, so that the memory for them does not grow with
-    the batch or the image. 2 N · patches · kernel · in_channels · out_channels flops.
+    the batch or the image. A network keeps a table of the patches' pixels, four bytes each, 128 MiB at most for all its
+    layers together. 2 N · patches · kernel · in_channels · out_channels flops.
 
     Examples
     --------
@@ -334,15 +346,18 @@ class MaxPool2d(Pool):
     _KIND = "maximum"
 
 
-def joined(rows: NDArray[Any], axis: NDArray[Any], combine: Any) -> NDArray[Any]:
-    """(groups, window) of the axes so far and of one more: every group with every place, every pixel with every one."""
-    both: NDArray[Any] = combine(rows[:, None, :, None], axis[None, :, None, :])
-    return both.reshape(rows.shape[0] * axis.shape[0], rows.shape[1] * axis.shape[1])
+def sequence(value: Any) -> list[Any] | None:
+    """The members of a tuple, list or vector; None if it is none."""
+    if isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        return list(value)
+    return None
 
 
 def sizes(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
     """One whole number for each axis; a single one stands for all."""
-    given = list(value) if isinstance(value, (tuple, list, np.ndarray)) else [value] * axes
+    given = sequence(value)
+    if given is None:
+        given = [value] * axes
     if len(given) != axes:
         what = "one number" if axes == 1 else f"one number or {axes}"
         raise ValueError(f"{name}: expected {what}, got {shown(value)}")
@@ -355,7 +370,9 @@ def sizes(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
 
 def image_of(name: str, value: Any, axes: tuple[str, ...], channels: int | None) -> tuple[int, ...]:
     """The shape of an image, channels last."""
-    given = list(value) if isinstance(value, (tuple, list, np.ndarray)) else [value]
+    given = sequence(value)
+    if given is None:
+        given = [whole_number(name, value, 1)]
     if channels is not None and len(given) == len(axes):
         given.append(channels)
     if len(given) != len(axes) + 1:
