@@ -6,7 +6,7 @@ from scipy import optimize
 
 import fastbp
 import fastbp._check_gradient
-from cases import ARCHITECTURES, PAIRS, chain, data, network
+from cases import ARCHITECTURES, LARGE, PAIRS, chain, data, network
 from fastbp import SGD, Adam, Trainer, check_gradient
 from util import DTYPES
 
@@ -28,7 +28,7 @@ def wrong_gradient(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", [case for case in ARCHITECTURES if case not in ("wide", "widest", "odd_widths")])
+@pytest.mark.parametrize("case", [case for case in ARCHITECTURES if case not in LARGE])
 def test_passes(case, dtype):
     net = network(ARCHITECTURES[case], dtype)
     report = check_gradient(net, *data(net, 7))

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from cases import ARCHITECTURES, architectures, chain, data, network
+from cases import ARCHITECTURES, architectures, chain, data, network, terms_of
 from reference import ELEMENTWISE
 from util import DTYPES, assert_close, nan, shifted
 
 
 def terms(net):
     """The numbers that one output's longest chain of sums adds up."""
-    return sum(layer.n_in + 1 for layer in net.layers)
+    return sum(terms_of(layer) + 1 for layer in net.layers)
 
 
 def check_forward(net, X, out=None):

@@ -5,7 +5,7 @@ import pytest
 
 import fastbp
 import reference
-from cases import ARCHITECTURES, PAIRS, chain, data, network
+from cases import ARCHITECTURES, PAIRS, chain, data, network, terms_of, uses_of
 from util import DTYPES, assert_close, nan, shifted
 
 WEIGHTS = ("none", "some")
@@ -14,7 +14,8 @@ REDUCTIONS = ("sum", "mean")
 
 def terms(net, N):
     """The numbers that one element of the gradient adds up on its longest way."""
-    return N + sum(layer.n_in + layer.n_out + 2 for layer in net.layers)
+    most = max(uses_of(layer) for layer in net.layers)
+    return most * N + sum(terms_of(layer) + layer.n_out + 2 for layer in net.layers)
 
 
 def weights_for(kind, N, dtype):
