@@ -242,6 +242,7 @@ class Tied(Layer):
     __slots__ = ("_layer", "_owned")
     _NAME = "tied"
     _OPTIONS = ("layer", "activation", "bias")
+    _POSITIONAL = 2
 
     def __init__(self, layer: Layer, activation: str = "identity", *, bias: bool = True) -> None:
         if not isinstance(layer, Layer):

@@ -328,6 +328,8 @@ def everything():
             Tied(shared, "sigmoid", bias=False), Tied(conv, "silu"), affine]  # fmt: skip
 
 
+# Some that between them have all kinds of layers.
+SHARING = ("tied_and_repeated", "shared_and_tied", "conv_tied_uneven", "convolutional", "everything")
 # Those that are slow to compare or to step through.
 LARGE = ("wide", "widest", "odd_widths", "tied_wide", "shared_many_groups", "conv2d_many_channels")
 
@@ -395,3 +397,64 @@ def _layers(n_in, activations, largest):
 def error_functions(layers):
     """A strategy for the error functions that go with the last layer's output unit; None is the default."""
     return st.sampled_from([None, *(loss for output, loss in PAIRS if output == layers[-1].activation)])
+
+
+@st.composite
+def sharing_patterns(draw, activations=ELEMENTWISE, largest=24, deepest=5, maxima=True):
+    """Layer lists with groups, convolutions, pools, repetitions and ties to whatever fits, and any output unit."""
+    layers = [draw(_any_layers(draw(st.integers(1, 12)), activations, maxima))]
+    while len(layers) < deepest and draw(st.integers(0, 4)):
+        width = layers[-1].n_out
+        again = [layer for layer in layers if layer.n_in == width]
+        ties = [layer for layer in layers if layer.n_out == width and matrix_shape(owner(layer)[0])]
+        kind = draw(st.sampled_from(["new", "later", *["again"] * bool(again), *["tie"] * (2 * bool(ties))]))
+        if kind == "again":
+            layers.append(draw(st.sampled_from(again)))
+        elif kind == "tie":
+            layers.append(
+                Tied(draw(st.sampled_from(ties)), draw(st.sampled_from(activations)), bias=draw(st.booleans()))
+            )
+        elif kind == "later":
+            groups = draw(st.sampled_from(_divisors(width)))
+            later = Shared(draw(st.integers(1, 3)), width // groups, groups, draw(st.sampled_from(activations)))
+            layers += [Tied(later, draw(st.sampled_from(activations)), bias=draw(st.booleans())), later]
+        elif width > largest:
+            layers.append(Affine(width, draw(st.integers(1, 4)), draw(st.sampled_from(activations))))
+        else:
+            layers.append(draw(_any_layers(width, activations, maxima)))
+    if draw(st.booleans()):
+        layers.append(Affine(layers[-1].n_out, draw(st.integers(1, 4)), "softmax", bias=draw(st.booleans())))
+    return layers
+
+
+def _divisors(number):
+    return [k for k in range(1, number + 1) if number % k == 0]
+
+
+@st.composite
+def _any_layers(draw, n_in, activations, maxima):
+    """A layer of any kind with so many inputs."""
+    kind = draw(st.sampled_from(["affine", "shared", "conv1d", "conv2d", "average", *["maximum"] * maxima]))
+    common = {"activation": draw(st.sampled_from(activations)), "bias": draw(st.booleans())}
+    n_out = draw(st.integers(1, 3))
+    if kind == "affine":
+        return Affine(n_in, n_out, **common)
+    channels = draw(st.sampled_from(_divisors(n_in)))
+    if kind == "shared":
+        return Shared(channels, n_out, n_in // channels, **common)
+    height = draw(st.sampled_from(_divisors(n_in // channels)))
+    image = (n_in // channels,) if kind == "conv1d" else (height, n_in // channels // height)
+    stride = [draw(st.integers(1, 3)) for _ in image]
+    if kind in ("average", "maximum"):
+        window = [draw(st.integers(1, min(n, 3))) for n in image]
+        padding = [draw(st.integers(0, k // 2)) for k in window]
+        pool = AveragePool2d if kind == "average" else MaxPool2d
+        return pool(window, image_shape=(*image, channels), stride=stride, padding=padding)
+    padding = [draw(st.integers(0, 2)) for _ in image]
+    dilation = [draw(st.integers(1, 2)) for _ in image]
+    window = [
+        draw(st.integers(1, min(3, (n + 2 * p - 1) // d + 1))) for n, p, d in zip(image, padding, dilation, strict=True)
+    ]
+    conv = Conv1d if kind == "conv1d" else Conv2d
+    shape = (*image, channels)
+    return conv(channels, n_out, window, image_shape=shape, stride=stride, padding=padding, dilation=dilation, **common)

@@ -133,9 +133,7 @@ def bias_size(layer):
 
 
 def slots(layers):
-    """Where each layer's W (of a tied one: the other's) and b lie in the parameter vector (None: there is none), and how
-    long that vector is.
-    """
+    """Where each layer's W (a tied one's: its owner's) and b lie in the parameters, or None; how many there are."""
     place, matrices, biases = 0, {}, {}
     for layer in layers:
         if id(layer) in biases:
@@ -153,7 +151,7 @@ def slots(layers):
 
 @functools.lru_cache(256)
 def patches(layer):
-    """For every place of the window, row by row: (number in the window, number of the pixel) of what is in the image."""
+    """For every place of the window, row by row: (number in it, number of the pixel) of what is in the image."""
     found = []
     image, axes = layer.image_shape[:-1], range(len(layer.kernel_size))
     span = [(k - 1) * d for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
@@ -214,7 +212,7 @@ def dense_gradient(layer, z, delta):
 
 
 def largest(layer, z):
-    """The inputs that a maximum takes, (N, n_out): the first of the largest, a NaN counting as larger than any number."""
+    """The inputs that a maximum takes, (N, n_out): the first of the largest, a NaN being larger than any number."""
     C, columns = layer.image_shape[-1], []
     for inside in patches(layer):
         for c in range(C):
