@@ -6,10 +6,10 @@ import pytest
 import fastbp_c.activation
 import fastbp_c.affine
 import fastbp_c.loss
+from bad_input import DIMENSIONS, LAYOUT, LOSSES, NAMES, Scene, check, table
 from fastbp_c.network import Plan
 from fastbp_c.training import Stepper
 from strategies import fortran, misaligned, misshapen, negative, read_only, strided, swapped
-from test_bad_input import DIMENSIONS, LAYOUT, LOSSES, NAMES, Scene, check, table
 
 FLOAT64 = np.dtype(np.float64).num
 
