@@ -46,11 +46,12 @@ class ImageLayer(Layer):
             raise too_large("kernel_size", count, "pixels of all patches together ")
         return self._image_shape[-1]
 
-    def _set_channels(self, channels: int) -> None:
+    def _set_channels(self, name: str, channels: int) -> None:
+        """Take the output's channels, which the argument of that name gave."""
         self._output_shape = (*self._output_shape, channels)
-        for name, shape in (("image_shape", self._image_shape), ("out_channels", self._output_shape)):
+        for source, shape in (("image_shape", self._image_shape), (name, self._output_shape)):
             if math.prod(shape) > LARGEST_DIMENSION:
-                raise too_large(name, math.prod(shape), "numbers in an image ")
+                raise too_large(source, math.prod(shape), "numbers in an image ")
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -135,7 +136,7 @@ class Convolution(ImageLayer):
         self._in_channels = layer_size("in_channels", in_channels)
         self._out_channels = layer_size("out_channels", out_channels)
         self._set_window(self._in_channels, image_shape, kernel_size, stride=stride, padding=padding, dilation=dilation)
-        self._set_channels(self._out_channels)
+        self._set_channels("out_channels", self._out_channels)
         if math.prod(self._kernel_size) * self._in_channels > LARGEST_DIMENSION:
             raise too_large("kernel_size", math.prod(self._kernel_size) * self._in_channels, "numbers in a patch ")
         self._set_up(math.prod(self._image_shape), math.prod(self._output_shape), activation, bias)
@@ -271,7 +272,7 @@ class Pool(ImageLayer):
     def __init__(self, kernel_size: Any, *, image_shape: Any, stride: Any = None, padding: Any = 0) -> None:
         stride = kernel_size if stride is None else stride
         channels = self._set_window(None, image_shape, kernel_size, stride=stride, padding=padding, dilation=1)
-        self._set_channels(channels)
+        self._set_channels("image_shape", channels)
         if any(2 * p > k for p, k in zip(self._padding, self._kernel_size, strict=True)):
             raise ValueError(
                 f"padding: expected at most half of the window, {by(self._kernel_size)}, got {by(self._padding)}"
@@ -346,18 +347,14 @@ class MaxPool2d(Pool):
     _KIND = "maximum"
 
 
-def sequence(value: Any) -> list[Any] | None:
-    """The members of a tuple, list or vector; None if it is none."""
-    if isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0):
-        return list(value)
-    return None
+def is_sequence(value: Any) -> bool:
+    """Whether it has one number for each axis; how many, its length says before they are looked at."""
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def sizes(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
     """One whole number for each axis; a single one stands for all."""
-    given = sequence(value)
-    if given is None:
-        given = [value] * axes
+    given = value if is_sequence(value) else [value] * axes
     if len(given) != axes:
         what = "one number" if axes == 1 else f"one number or {axes}"
         raise ValueError(f"{name}: expected {what}, got {shown(value)}")
@@ -370,14 +367,11 @@ def sizes(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
 
 def image_of(name: str, value: Any, axes: tuple[str, ...], channels: int | None) -> tuple[int, ...]:
     """The shape of an image, channels last."""
-    given = sequence(value)
-    if given is None:
-        given = [whole_number(name, value, 1)]
-    if channels is not None and len(given) == len(axes):
-        given.append(channels)
-    if len(given) != len(axes) + 1:
+    given = value if is_sequence(value) else [whole_number(name, value, 1)]
+    complete = [] if channels is None or len(given) != len(axes) else [channels]
+    if len(given) + len(complete) != len(axes) + 1:
         raise ValueError(f"{name}: expected ({', '.join(axes)}, channels), got {shown(value)}")
-    shape = tuple(layer_size(name, number) for number in given)
+    shape = tuple(layer_size(name, number) for number in [*given, *complete])
     if channels is not None and shape[-1] != channels:
         raise ValueError(f"{name}: expected {channels} channels (in_channels), got {shown(value)}")
     return shape

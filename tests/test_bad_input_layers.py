@@ -4,6 +4,7 @@ import numpy as np
 
 from bad_input import BLAS, NAMES, RAGGED, check, table
 from fastbp import Affine, AveragePool2d, Conv1d, Conv2d, Layer, MaxPool2d, Network, Shared, Tied, mlp
+from strategies import spread_out
 
 
 @table(
@@ -226,6 +227,17 @@ def test_shared_and_tied_layers(call, message):
         (conv2d(1, 1, "22"), "TypeError: kernel_size: expected an integer, got str"),
         (conv2d(1, 1, (2, None)), "TypeError: kernel_size: expected an integer, got NoneType"),
         (conv2d(1, 1, np.ones((2, 2))), "TypeError: kernel_size: expected an integer, got ndarray"),
+        *(
+            (
+                conv2d(1, 1, **{"kernel_size": 1, name: spread_out((2**40, 2))}),
+                f"ValueError: {name}: expected {what}, got {spread_out((2**40, 2))!r:.200}",
+            )
+            for name, what in (
+                ("kernel_size", "one number or 2"),
+                ("stride", "one number or 2"),
+                ("image_shape", "(height, width, channels)"),
+            )
+        ),
         (conv2d(1, 1, 1, stride=(1, False)), "TypeError: stride: expected an integer, got bool"),
         (conv2d(1, 1, 1, image_shape=None), "TypeError: image_shape: expected an integer, got NoneType"),
         (conv2d(1, 1, 1, image_shape="56"), "TypeError: image_shape: expected an integer, got str"),
@@ -281,6 +293,10 @@ def test_convolutions(call, message):
             (
                 lambda s, pool=pool: pool(2, image_shape=(4, 4, 1), stride=0),
                 "ValueError: stride: expected at least 1, got 0",
+            ),
+            (
+                lambda s, pool=pool: pool(2, image_shape=(1, 1, 2**30), padding=1, stride=1),
+                f"OverflowError: image_shape: expected numbers in an image {BLAS}, got {2**32}",
             ),
             (
                 lambda s, pool=pool: pool(1, image_shape=(2**16, 2**15, 1)),
