@@ -10,6 +10,9 @@ from fastbp._convert import shown
 from fastbp._images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
 from fastbp._layers import Affine, Layer, Shared, Tied
 
+# Pixels in the patches of all layers together: each takes four bytes of a table, however few parameters there are.
+MOST_PIXELS = 1 << 25
+
 KINDS: dict[str, type[Layer]] = {
     kind._NAME: kind for kind in (Affine, Shared, Conv1d, Conv2d, AveragePool2d, MaxPool2d)
 }
@@ -49,14 +52,19 @@ def arrange(layers: Sequence[Layer]) -> Architecture:
     for l, layer in enumerate(layers):
         owner, transposed = layer._owner()
         if owner is not None and id(owner) not in matrices:
-            raise ValueError(f"layers: expected layer {l + 1} to be tied to a layer of the network, got {layer!r}")
+            raise ValueError(f"layers: expected layer {l + 1} to be tied to a layer of the network, got {shown(layer)}")
         uses.append(Use(-1 if owner is None else matrices[id(owner)], transposed, biases[id(layer)]))
     places = [0, *itertools.accumulate(rows * columns for rows, columns in slots)]
     return Architecture(slots, places, uses)
 
 
 def specification(layers: Sequence[Layer], architecture: Architecture) -> list[tuple[Any, ...]]:
-    """The layers as `fastbp_c.network.Plan` takes them."""
+    """The layers as `fastbp_c.network.Plan` takes them; ValueError if their tables of pixels were out of proportion."""
+    pixels = sum(layer._pixels() for layer in layers)
+    if pixels > MOST_PIXELS:
+        raise ValueError(
+            f"layers: expected at most {MOST_PIXELS} pixels in the patches of all layers together, got {pixels}"
+        )
     return [
         (
             layer._KIND, layer.activation, layer.n_in, layer.n_out, layer._groups(),

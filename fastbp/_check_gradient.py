@@ -12,7 +12,14 @@ from fastbp._derivatives import batch, loss_and_gradient
 from fastbp._derivatives import loss as loss_of
 from fastbp._network import Network, _rebuild
 
+# How often the last digits of the parameters are changed to see how well the error and the gradient are known.
+TRIALS = 8
+# Of thousands of differences the worst lies further off than the error does in so few trials.
+SAFETY = 4
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -27,9 +34,10 @@ class GradientReport:
     gradient, differences : ndarray of float64
         Their derivatives by backpropagation and by finite differences.
     max_error : float
-        Largest difference between the two, relative to the largest derivative.
+        Largest difference between the two, relative to the largest derivative or, if that is larger, to the smallest
+        one that rounding leaves the usual tolerance of.
     worst : int
-        The parameter where it is.
+        The parameter where it is; -1 if there are no parameters.
     tolerance : float
         What `max_error` was allowed to be.
     """
@@ -79,6 +87,7 @@ def check_gradient(
         If the network has more parameters than that, only so many of them, drawn at random, are compared.
     tolerance : float, optional
         Largest error that passes, relative to the largest derivative: 1e-7 for float64 networks, 1e-4 for float32.
+        What rounding alone may make of a difference or of the gradient passes too.
     seed : int, numpy.random.Generator or None, optional
         For the drawing.
 
@@ -94,8 +103,11 @@ def check_gradient(
     Notes
     -----
     Central differences of fourth order with seven steps each, of which the most consistent counts, so that the kinks of
-    relu and leaky_relu do no harm: 28 evaluations of the error a parameter, in float64 also for a float32 network. The
-    network is not changed.
+    relu, leaky_relu and `MaxPool2d` do no harm: 28 evaluations of the error a parameter, in float64 also for a float32
+    network. The network is not changed.
+
+    At a minimum the derivatives vanish, while the numbers that they are the sums or differences of do not. How well the
+    error and the gradient are known at all is measured by changing the last digits of all parameters at random.
 
     Examples
     --------
@@ -104,47 +116,66 @@ def check_gradient(
     >>> print(check_gradient(net, X, np.zeros((4, 2))).passed)
     True
     """
-    batch(net, X, T, reduction, sample_weight)
+    X, T, weight, _ = batch(net, X, T, reduction, sample_weight)  # all in what the network computes in
     max_parameters = whole_number("max_parameters", max_parameters, 1)
-    options: dict[str, Any] = {"loss": loss, "reduction": reduction, "sample_weight": sample_weight}
+    options: dict[str, Any] = {"loss": loss, "reduction": reduction, "sample_weight": weight}
     usual = 1e-7 if net.dtype == np.float64 else 1e-4
     tolerance = usual if tolerance is None else real_number("tolerance", tolerance, 0)
     generator = random_generator(seed)
     gradient = loss_and_gradient(net, X, T, **options)[1].astype(np.float64)
+    if net.n_parameters == 0:
+        return GradientReport(np.empty(0, np.intp), gradient, gradient.copy(), 0.0, -1, tolerance)
     indices = np.arange(net.n_parameters)
     if net.n_parameters > max_parameters:
         indices = np.sort(generator.choice(indices, max_parameters, replace=False))
 
     wide = _rebuild(net.layers, "float64", net.parameters.astype(np.float64))
+    x, t = X.astype(np.float64), T.astype(np.float64)
+    options_wide = {**options, "sample_weight": None if weight is None else weight.astype(np.float64)}
     with np.errstate(all="ignore"):  # NaN and infinity go into the report
-        differences = np.array([_difference(wide, int(i), X, T, options) for i in indices])
+        noise = SAFETY * _spread(wide, lambda near: loss_of(near, x, t, **options_wide))
+        found = [_difference(wide, int(i), noise, lambda: loss_of(wide, x, t, **options_wide)) for i in indices]
+        differences, rounding = np.array(found).T
+        rounding = rounding + _spread(net, lambda near: loss_and_gradient(near, X, T, **options)[1])
         errors = np.abs(gradient[indices] - differences)
-        scale = max(np.abs(gradient).max(), np.abs(differences).max()) or 1.0
+        largest = np.fmax.reduce(np.abs([*gradient, *differences]))
+        relative_to = np.fmax(largest, rounding / usual)
+        errors /= np.where(relative_to == 0, 1.0, relative_to)
         worst = int(np.argmax(errors))
-        largest = float(errors[worst] / scale)
-    return GradientReport(indices, gradient[indices], differences, largest, int(indices[worst]), tolerance)
+    return GradientReport(indices, gradient[indices], differences, float(errors[worst]), int(indices[worst]), tolerance)
 
 
-def _difference(net: Network, i: int, X: ArrayLike, T: ArrayLike, options: dict[str, Any]) -> float:
-    """The derivative by central differences, of that step which agrees best with the one four times as long.
+def _spread(net: Network, function: Callable[[Network], Any]) -> float:
+    """What changes in the last digits of the parameters do to function(net), at most; at least a last digit of it."""
+    generator, near, eps = np.random.default_rng(0), net.copy(), np.finfo(net.dtype).eps
+    values = [np.asarray(function(net), np.float64)]
+    for _ in range(TRIALS):
+        near.parameters = net.parameters * (1 + eps * generator.choice([-1, 0, 1], net.n_parameters))
+        values.append(np.asarray(function(near), np.float64))
+    spread = np.fmax(np.ptp(values, axis=0), eps * np.abs(values[0]))
+    return float(np.fmax.reduce(spread, axis=None, initial=0.0))
 
-    Too long a step meets a kink or a high derivative, too short a one the rounding of the error.
+
+def _difference(net: Network, i: int, noise: float, error: Callable[[], float]) -> tuple[float, float]:
+    """The derivative of the error by central differences, and what noise of the error may have made of it.
+
+    It is that of the step with the least sum of two errors. Too long a step meets a kink or a high derivative, and
+    disagrees with the one four times as long; too short a one meets the noise.
     """
     value = net.parameters[i]
-    h = 1e-3 * max(1.0, abs(value))
+    steps = 1e-3 * max(1.0, abs(value)) / 4.0 ** np.arange(7)
     try:
-        estimates = [_central(net, i, value, h / 4**k, X, T, options) for k in range(7)]
+        estimates = [_central(net, i, value, float(h), error) for h in steps]
     finally:
         net.parameters[i] = value
-    return estimates[1 + int(np.argmin(np.abs(np.diff(estimates))))]
+    best = 1 + int(np.argmin(np.abs(np.diff(estimates)) + noise / steps[1:]))
+    return estimates[best], noise / float(steps[best])
 
 
-def _central(
-    net: Network, i: int, value: float, h: float, X: ArrayLike, T: ArrayLike, options: dict[str, Any]
-) -> float:
+def _central(net: Network, i: int, value: float, h: float, error: Callable[[], float]) -> float:
     """(8 (E(h) - E(-h)) - (E(2h) - E(-2h))) / 12 h, with an error of order h⁴."""
     terms = []
     for factor in (1, -1, 2, -2):
         net.parameters[i] = value + factor * h
-        terms.append(loss_of(net, X, T, **options))
+        terms.append(error())
     return float((8 * (terms[0] - terms[1]) - (terms[2] - terms[3])) / (12 * h))

@@ -33,22 +33,25 @@ class ImageLayer(Layer):
         self._dilation = sizes("dilation", options["dilation"], axes, 1)
         reach = [(k - 1) * d + 1 for k, d in zip(self._kernel_size, self._dilation, strict=True)]
         room = [n + 2 * p for n, p in zip(self._image_shape, self._padding, strict=False)]
+        if max(room) > LARGEST_DIMENSION:
+            raise too_large("padding", max(room), "a padded image of ")
         if any(r > n for r, n in zip(reach, room, strict=True)):
             raise ValueError(
                 f"kernel_size: expected at most the padded image, {by(room)}, got {by(self._kernel_size)}"
                 + (f" spread over {by(reach)} by the dilation" if reach != list(self._kernel_size) else "")
             )
         self._output_shape = tuple((n - r) // s + 1 for n, r, s in zip(room, reach, self._stride, strict=True))
-        if math.prod(self._output_shape) * math.prod(self._kernel_size) > LARGEST_DIMENSION:
-            count = math.prod(self._output_shape) * math.prod(self._kernel_size)
+        count = math.prod(self._output_shape) * math.prod(self._kernel_size)
+        if count > LARGEST_DIMENSION:
             raise too_large("kernel_size", count, "pixels of all patches together ")
         return self._image_shape[-1]
 
-    def _set_channels(self, channels: int) -> None:
+    def _set_channels(self, name: str, channels: int) -> None:
+        """Take the output's channels, which the argument of that name gave."""
         self._output_shape = (*self._output_shape, channels)
-        for name, shape in (("image_shape", self._image_shape), ("out_channels", self._output_shape)):
+        for source, shape in (("image_shape", self._image_shape), (name, self._output_shape)):
             if math.prod(shape) > LARGEST_DIMENSION:
-                raise too_large(name, math.prod(shape), "numbers in an image ")
+                raise too_large(source, math.prod(shape), "numbers in an image ")
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -83,18 +86,27 @@ class ImageLayer(Layer):
     def _groups(self) -> int:
         return math.prod(self._output_shape[:-1])
 
+    def _pixels(self) -> int:
+        return self._groups() * math.prod(self._kernel_size)
+
     def _taps(self) -> NDArray[Any]:
-        axes = zip(
-            self._image_shape, self._output_shape, self._kernel_size, self._stride, self._padding, self._dilation,
-            strict=False,
-        )  # fmt: skip
-        pixel, outside = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.bool_)
-        for n, n_out, k, stride, padding, dilation in axes:
-            place = np.arange(n_out, dtype=np.int32)[:, None] * stride + np.arange(k) * dilation - padding
-            pixel = joined(pixel * n, np.clip(place, 0, n - 1), np.add)
-            outside = joined(outside, (place < 0) | (place >= n), np.logical_or)
-        taps = new_array("layers", pixel.shape, np.dtype(np.int32))
-        taps[...] = np.where(outside, -1, pixel)
+        taps = new_array("layers", (self._groups(), math.prod(self._kernel_size)), np.dtype(np.int32))
+        taps[...] = 0
+        axes = len(self._AXES)
+        # The table with an axis for each of the output and of the window, written to in place.
+        view = taps.reshape(*self._output_shape[:-1], *self._kernel_size)
+        outside = []
+        for axis in range(axes):
+            n, n_out, k = self._image_shape[axis], self._output_shape[axis], self._kernel_size[axis]
+            place = np.arange(n_out, dtype=np.int32)[:, None] * self._stride[axis] - self._padding[axis]
+            place = place + np.arange(k, dtype=np.int32) * self._dilation[axis]
+            shape = [1] * (2 * axes)
+            shape[axis], shape[axes + axis] = n_out, k
+            outside.append(((place < 0) | (place >= n)).reshape(shape))
+            view *= n
+            view += place.clip(0, n - 1, out=place).reshape(shape)
+        for wrong in outside:
+            np.copyto(view, -1, where=wrong)
         return taps
 
 
@@ -124,7 +136,7 @@ class Convolution(ImageLayer):
         self._in_channels = layer_size("in_channels", in_channels)
         self._out_channels = layer_size("out_channels", out_channels)
         self._set_window(self._in_channels, image_shape, kernel_size, stride=stride, padding=padding, dilation=dilation)
-        self._set_channels(self._out_channels)
+        self._set_channels("out_channels", self._out_channels)
         if math.prod(self._kernel_size) * self._in_channels > LARGEST_DIMENSION:
             raise too_large("kernel_size", math.prod(self._kernel_size) * self._in_channels, "numbers in a patch ")
         self._set_up(math.prod(self._image_shape), math.prod(self._output_shape), activation, bias)
@@ -233,7 +245,8 @@ class Conv2d(Convolution):
 
     It is a shared layer whose groups are the patches (PRML section 5.5.6). The patches are gathered into a strip of at
     most 32768 numbers or 16 patches, multiplied there and thrown away, so that the memory for them does not grow with
-    the batch or the image. 2 N · patches · kernel · in_channels · out_channels flops.
+    the batch or the image. A network keeps a table of the patches' pixels, four bytes each, 128 MiB at most for all its
+    layers together. 2 N · patches · kernel · in_channels · out_channels flops.
 
     Examples
     --------
@@ -259,7 +272,7 @@ class Pool(ImageLayer):
     def __init__(self, kernel_size: Any, *, image_shape: Any, stride: Any = None, padding: Any = 0) -> None:
         stride = kernel_size if stride is None else stride
         channels = self._set_window(None, image_shape, kernel_size, stride=stride, padding=padding, dilation=1)
-        self._set_channels(channels)
+        self._set_channels("image_shape", channels)
         if any(2 * p > k for p, k in zip(self._padding, self._kernel_size, strict=True)):
             raise ValueError(
                 f"padding: expected at most half of the window, {by(self._kernel_size)}, got {by(self._padding)}"
@@ -334,15 +347,14 @@ class MaxPool2d(Pool):
     _KIND = "maximum"
 
 
-def joined(rows: NDArray[Any], axis: NDArray[Any], combine: Any) -> NDArray[Any]:
-    """(groups, window) of the axes so far and of one more: every group with every place, every pixel with every one."""
-    both: NDArray[Any] = combine(rows[:, None, :, None], axis[None, :, None, :])
-    return both.reshape(rows.shape[0] * axis.shape[0], rows.shape[1] * axis.shape[1])
+def is_sequence(value: Any) -> bool:
+    """Whether it has one number for each axis; how many, its length says before they are looked at."""
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def sizes(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
     """One whole number for each axis; a single one stands for all."""
-    given = list(value) if isinstance(value, (tuple, list, np.ndarray)) else [value] * axes
+    given = value if is_sequence(value) else [value] * axes
     if len(given) != axes:
         what = "one number" if axes == 1 else f"one number or {axes}"
         raise ValueError(f"{name}: expected {what}, got {shown(value)}")
@@ -355,12 +367,11 @@ def sizes(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
 
 def image_of(name: str, value: Any, axes: tuple[str, ...], channels: int | None) -> tuple[int, ...]:
     """The shape of an image, channels last."""
-    given = list(value) if isinstance(value, (tuple, list, np.ndarray)) else [value]
-    if channels is not None and len(given) == len(axes):
-        given.append(channels)
-    if len(given) != len(axes) + 1:
+    given = value if is_sequence(value) else [whole_number(name, value, 1)]
+    complete = [] if channels is None or len(given) != len(axes) else [channels]
+    if len(given) + len(complete) != len(axes) + 1:
         raise ValueError(f"{name}: expected ({', '.join(axes)}, channels), got {shown(value)}")
-    shape = tuple(layer_size(name, number) for number in given)
+    shape = tuple(layer_size(name, number) for number in [*given, *complete])
     if channels is not None and shape[-1] != channels:
         raise ValueError(f"{name}: expected {channels} channels (in_channels), got {shown(value)}")
     return shape

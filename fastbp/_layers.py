@@ -27,6 +27,9 @@ class Layer:
     _NAME: ClassVar[str] = ""
     _KIND: ClassVar[str] = "product"
 
+    def __init__(self) -> None:
+        raise TypeError("Layer: expected one of its subclasses, such as Affine, got Layer itself")
+
     def _set_up(self, n_in: int, n_out: int, activation: Any, bias: Any) -> None:
         check_activation("activation", activation)
         if not isinstance(bias, bool):
@@ -77,6 +80,10 @@ class Layer:
     def _fans(self) -> tuple[int, int]:
         """How many terms an output has, and in how many outputs an input is one."""
         return self._matrix()
+
+    def _pixels(self) -> int:
+        """How many pixels all patches of an image have together; 0 if the layer takes none."""
+        return 0
 
     def _taps(self) -> NDArray[Any] | None:
         """The pixels of every patch, if the layer takes patches of an image."""
@@ -232,7 +239,7 @@ class Tied(Layer):
     True
     """
 
-    __slots__ = ("_layer",)
+    __slots__ = ("_layer", "_owned")
     _NAME = "tied"
     _OPTIONS = ("layer", "activation", "bias")
     _POSITIONAL = 2
@@ -240,9 +247,11 @@ class Tied(Layer):
     def __init__(self, layer: Layer, activation: str = "identity", *, bias: bool = True) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"layer: expected a layer such as Affine, got {type(layer).__name__}")
-        if layer._owner()[0] is None:
+        owner, transposed = layer._owner()
+        if owner is None:
             raise TypeError(f"layer: expected a layer with weights, got {type(layer).__name__}")
         self._layer = layer
+        self._owned = owner, not transposed  # kept, so that a chain of ties may be of any length
         self._set_up(layer.n_out, layer.n_in, activation, bias)
 
     @property
@@ -250,20 +259,21 @@ class Tied(Layer):
         """The layer whose matrix this one uses."""
         return self._layer
 
-    def _owner(self) -> tuple[Layer | None, bool]:
-        owner, transposed = self._layer._owner()
-        return owner, not transposed
+    def _owner(self) -> tuple[Layer, bool]:
+        return self._owned
 
     def _groups(self) -> int:
-        return self._layer._groups()
+        return self._owned[0]._groups()
 
     def _bias_size(self) -> int:
-        owner, transposed = self._owner()
-        assert owner is not None
+        owner, transposed = self._owned
         return owner._channels() if transposed else owner._matrix()[1]
 
+    def _pixels(self) -> int:
+        return self._owned[0]._pixels()
+
     def _taps(self) -> NDArray[Any] | None:
-        return self._layer._taps()
+        return self._owned[0]._taps()
 
 
 def layer_size(name: str, value: Any) -> int:

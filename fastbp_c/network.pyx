@@ -4,7 +4,7 @@ cimport cython
 cimport numpy as cnp
 from libc.stdlib cimport calloc, free
 
-from fastbp_c._check cimport check_apart, check_matrix, check_vector
+from fastbp_c._check cimport LARGEST_DIMENSION, check_apart, check_matrix, check_vector
 from fastbp_c.linear cimport strip_size
 from fastbp_c.loss cimport loss_id
 from fastbp_c.passes cimport batch_gradient, batch_loss, predict, sample_gradients
@@ -92,9 +92,9 @@ cdef class Plan:
         self.repeats = False
         for l in range(last, -1, -1):
             layer = &self.net.layers[l]
-            if layer.W in seen - {-1} or layer.b in seen - {-1}:
-                self.repeats = True
-            layer.opens_W, layer.opens_b = layer.W not in seen, layer.b not in seen
+            opened = seen | {layer.W}
+            self.repeats = self.repeats or layer.W in seen - {-1} or layer.b in opened - {-1}
+            layer.opens_W, layer.opens_b = layer.W not in seen, layer.b not in opened
             seen |= {layer.W, layer.b}
         if not set(places) <= seen:
             raise ValueError("slots: expected every slot to be used by a layer, got one that is not")
@@ -107,6 +107,7 @@ cdef class Plan:
         cdef Net *net = &self.net
         cdef Layer *layer
         cdef Py_ssize_t l, width = 0, itemsize = 4 if self.typenum == cnp.NPY_FLOAT else 8
+        cdef Py_ssize_t groups = 1
         cdef double once = 0, reused = 0
         for l in range(net.n_layers):
             layer = &net.layers[l]
@@ -118,14 +119,16 @@ cdef class Plan:
             if layer.kind == PRODUCT:
                 once += <double> layer.rows * layer.columns
                 reused += <double> layer.rows * layer.columns * layer.groups
+            groups = max(groups, layer.groups)
             net.strip = max(net.strip, <Py_ssize_t> padded(strip_size(layer)))
         net.scratch = width
         net.X = net.scratch + 2 * net.n_outputs
         net.T = net.X + net.n_inputs
         net.width = net.T + net.n_outputs
-        # A weight that serves many groups has its rows from few samples.
-        net.rows = max(<Py_ssize_t> (SHORTEST_CHUNK * once / max(once, reused)), 1,
+        # A weight that serves many groups has its rows from few samples. All rows together are BLAS's to count.
+        net.rows = max(<Py_ssize_t> (SHORTEST_CHUNK * once / max(once, reused, 1)), 1,
                        min(LONGEST_CHUNK, CHUNK_BYTES // (net.width * itemsize)))
+        net.rows = min(net.rows, LARGEST_DIMENSION // groups)
         for l in range(net.n_layers):  # which a gradient never touches
             net.layers[l].h2 = net.width
             net.width += net.layers[l].n_out

@@ -37,15 +37,15 @@ cdef tuple plain_slots(slots):
 
 
 cdef tuple plain_layer(layer):
-    """The specification of a layer in Python's own numbers and an array that nobody else holds."""
+    """The specification of a layer in Python's own numbers and an array that nobody can write to."""
     cdef Py_ssize_t n_in, n_out, groups, matrix, bias
     kind, activation, inputs, outputs, rows, weights, transposed, offset, taps = layer
     n_in, n_out, groups, matrix, bias = inputs, outputs, rows, weights, offset
     if taps is not None:
-        if not isinstance(taps, np.ndarray) or taps.dtype != np.int32 or taps.ndim != 2:
+        table = np.asarray(taps) if isinstance(taps, np.ndarray) else None  # itself, not what a subclass says of it
+        if table is None or table.dtype != np.int32 or table.ndim != 2:
             raise TypeError("layers: expected a table of pixels (2 dimensions, int32), got another object")
-        taps = np.array(taps, order="C")
-        taps.flags.writeable = False
+        taps = np.ndarray(table.shape, np.int32, table.tobytes())
     return kind, activation, n_in, n_out, groups, matrix, True if transposed else False, bias, taps
 
 

@@ -1,10 +1,18 @@
 """The theory in plain NumPy: float64, written for obviousness, sharing nothing with the library.
 
+Of the library's layers it reads what their constructors were given, and nothing that follows from it.
+
 Everything up to the error takes complex parameters and inputs as well, so that a complex step gives its derivatives.
 """
 
+import functools
+import itertools
+import math
+
 import numpy as np
 from scipy import special
+
+from fastbp import Affine, AveragePool2d, Conv1d, Conv2d, MaxPool2d, Shared, Tied
 
 ELEMENTWISE = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "gelu", "silu")
 LEAK = 0.01
@@ -97,25 +105,149 @@ def output_delta(output, loss, a, t):
     return (y - t) * derivative(output, a)
 
 
+def owner(layer):
+    """The layer whose matrix this one applies, and whether it does so transposed: through ties, each of which turns."""
+    transposed = False
+    while isinstance(layer, Tied):
+        layer, transposed = layer.layer, not transposed
+    return layer, transposed
+
+
+def matrix_shape(layer):
+    """Rows and columns of the matrix that a layer brings with it; None if it brings none."""
+    if isinstance(layer, Affine):
+        return layer.n_in, layer.n_out
+    if isinstance(layer, Shared):
+        return layer.n_in // layer.groups, layer.n_out // layer.groups
+    if isinstance(layer, (Conv1d, Conv2d)):
+        return math.prod(layer.kernel_size) * layer.in_channels, layer.out_channels
+    return None
+
+
+def bias_size(layer):
+    """How long the bias of a layer is: an output of a group or a channel each."""
+    giver, transposed = owner(layer)
+    if not transposed:
+        return matrix_shape(giver)[1]
+    return giver.in_channels if isinstance(giver, (Conv1d, Conv2d)) else matrix_shape(giver)[0]
+
+
 def slots(layers):
-    """Where each layer's W and b lie in the parameter vector (b: None without a bias), and how long that vector is."""
-    place, first, found = 0, {}, []
+    """Where each layer's W (a tied one's: its owner's) and b lie in the parameters, or None; how many there are."""
+    place, matrices, biases = 0, {}, {}
     for layer in layers:
-        if id(layer) not in first:
-            W = slice(place, place + layer.n_in * layer.n_out)
-            b = slice(W.stop, W.stop + layer.n_out) if layer.bias else None
-            place = b.stop if layer.bias else W.stop
-            first[id(layer)] = W, b
-        found.append(first[id(layer)])
-    return found, place
+        if id(layer) in biases:
+            continue
+        if not isinstance(layer, Tied) and matrix_shape(layer):
+            rows, columns = matrix_shape(layer)
+            matrices[id(layer)] = slice(place, place + rows * columns)
+            place += rows * columns
+        biases[id(layer)] = None
+        if layer.bias:
+            biases[id(layer)] = slice(place, place + bias_size(layer))
+            place += bias_size(layer)
+    return [(matrices.get(id(owner(layer)[0])), biases[id(layer)]) for layer in layers], place
+
+
+@functools.lru_cache(256)
+def patches(layer):
+    """For every place of the window, row by row: (number in it, number of the pixel) of what is in the image."""
+    found = []
+    image, axes = layer.image_shape[:-1], range(len(layer.kernel_size))
+    span = [(k - 1) * d for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
+    starts = [
+        range(-layer.padding[i], image[i] + layer.padding[i] - span[i], layer.stride[i]) for i in axes
+    ]  # fmt: skip
+    for start in itertools.product(*starts):
+        inside = []
+        for tap, offset in enumerate(itertools.product(*map(range, layer.kernel_size))):
+            pixel = [start[i] + offset[i] * layer.dilation[i] for i in axes]
+            if all(0 <= pixel[i] < image[i] for i in axes):
+                inside.append((tap, pixel[0] if len(image) == 1 else pixel[0] * image[1] + pixel[1]))
+        found.append(inside)
+    return found
+
+
+@functools.lru_cache(256)
+def uses(layer):
+    """All (inputs, outputs, rows) with y[outputs] += x[inputs] W[rows], for a layer with a matrix of its own."""
+    rows, columns = matrix_shape(layer)
+    if isinstance(layer, (Conv1d, Conv2d)):
+        C = layer.in_channels
+        return [
+            (slice(pixel * C, (pixel + 1) * C), slice(g * columns, (g + 1) * columns), slice(tap * C, (tap + 1) * C))
+            for g, inside in enumerate(patches(layer))
+            for tap, pixel in inside
+        ]
+    groups = layer.groups if isinstance(layer, Shared) else 1
+    return [
+        (slice(g * rows, (g + 1) * rows), slice(g * columns, (g + 1) * columns), slice(0, rows)) for g in range(groups)
+    ]
+
+
+def dense(layer, W):
+    """The matrix (n_in, n_out) that takes a layer's whole input to its whole output, for an average without W."""
+    if isinstance(layer, AveragePool2d):
+        C, M = layer.image_shape[-1], np.zeros((layer.n_in, layer.n_out))
+        for g, inside in enumerate(patches(layer)):
+            for _, pixel in inside:
+                for c in range(C):
+                    M[pixel * C + c, g * C + c] += 1 / math.prod(layer.kernel_size)
+        return M
+    giver, transposed = owner(layer)
+    M = np.zeros((giver.n_in, giver.n_out), W.dtype)
+    for inputs, outputs, rows in uses(giver):
+        M[inputs, outputs] += W[rows]
+    return M.T if transposed else M
+
+
+def dense_gradient(layer, z, delta):
+    """The gradient of W, one a row, flattened: of every use the outer product, added up."""
+    giver, transposed = owner(layer)
+    x, dy = (delta, z) if transposed else (z, delta)
+    dW = np.zeros((len(z), *matrix_shape(giver)))
+    for inputs, outputs, rows in uses(giver):
+        dW[:, rows] += x[:, inputs, None] * dy[:, None, outputs]
+    return dW.reshape(len(z), math.prod(matrix_shape(giver)))
+
+
+def largest(layer, z):
+    """The inputs that a maximum takes, (N, n_out): the first of the largest, a NaN being larger than any number."""
+    C, columns = layer.image_shape[-1], []
+    for inside in patches(layer):
+        for c in range(C):
+            places = np.array([pixel * C + c for _, pixel in inside])
+            columns.append(places[np.argmax(z.real[:, places], axis=1)])
+    return np.stack(columns, axis=1)
+
+
+def apply(layer, W, z):
+    """A layer without its bias."""
+    if isinstance(layer, MaxPool2d):
+        return np.take_along_axis(z, largest(layer, z), axis=1)
+    return z @ dense(layer, W)
+
+
+def apply_back(layer, W, z, delta):
+    """The adjoint of its derivative at z."""
+    if not isinstance(layer, MaxPool2d):
+        return delta @ dense(layer, W).T
+    back, taken = np.zeros(z.shape), largest(layer, z)
+    for n in range(len(z)):
+        for k in range(layer.n_out):
+            back[n, taken[n, k]] += delta[n, k]
+    return back
 
 
 def passes(layers, p, X):
-    """(z^(l-1), a^l) of every layer."""
+    """(z^(l-1), a^l, W^l as its owner has it) of every layer."""
     z, p, found = wide(X), wide(p), []
     for layer, (W, b) in zip(layers, slots(layers)[0], strict=True):
-        a = z @ p[W].reshape(layer.n_in, layer.n_out) + (p[b] if layer.bias else 0)
-        found.append((z, a))
+        matrix = None if W is None else p[W].reshape(matrix_shape(owner(layer)[0]))
+        a = apply(layer, matrix, z)
+        if b is not None:
+            a = a + np.tile(p[b], layer.n_out // bias_size(layer))
+        found.append((z, a, matrix))
         z = activate(layer.activation, a)
     return found
 
@@ -132,18 +264,20 @@ def losses(layers, p, X, T, loss=None):
 
 
 def per_sample_gradients(layers, p, X, T, loss=None):
-    """dE_n/dw, one a row: the delta recursion, and an outer product for each use of a slot."""
-    output, done, p = layers[-1].activation, passes(layers, p, X), wide(p)
+    """dE_n/dw, one a row: the delta recursion, every use of a slot adding its term."""
+    output, done = layers[-1].activation, passes(layers, p, X)
     places, P = slots(layers)
     G = np.zeros((len(X), P))
     delta = output_delta(output, loss or canonical(output), done[-1][1], wide(T))
     for l in reversed(range(len(layers))):
-        (W, b), (z, _) = places[l], done[l]
-        G[:, W] += (z[:, :, None] * delta[:, None, :]).reshape(len(X), layers[l].n_in * layers[l].n_out)
+        (W, b), (z, _, matrix) = places[l], done[l]
+        if W is not None:
+            G[:, W] += dense_gradient(layers[l], z, delta)
         if b is not None:
-            G[:, b] += delta
+            size = bias_size(layers[l])
+            G[:, b] += delta.reshape(len(X), layers[l].n_out // size, size).sum(axis=1)
         if l > 0:
-            back = delta @ p[W].reshape(layers[l].n_in, layers[l].n_out).T
+            back = apply_back(layers[l], matrix, z, delta)
             delta = derivative(layers[l - 1].activation, done[l - 1][1]) * back
     return G
 

@@ -40,7 +40,7 @@ def test_affine_into_out(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "widest"])
+@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "widest", "convolutional", "everything"])
 @pytest.mark.parametrize("function", ["forward", "loss", "loss_and_gradient", "per_sample_gradients"])
 def test_derivatives_into_out(function, case, dtype):
     net = network(ARCHITECTURES[case], dtype)
@@ -59,8 +59,9 @@ def test_derivatives_into_out(function, case, dtype):
 
 @pytest.mark.parametrize("optimizer", [SGD(0.01), SGD(0.01, 0.9), Adam()], ids=["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_steps(dtype, optimizer):
-    net = network(chain(20, 40, 10), dtype)
+@pytest.mark.parametrize("layers", [chain(20, 40, 10), ARCHITECTURES["everything"]], ids=["affine", "everything"])
+def test_steps(layers, dtype, optimizer):
+    net = network(layers, dtype)
     X, T = data(net, 200)
     trainer = Trainer(net, optimizer)
     assert peak_of(lambda: trainer.step(X, T)) < SMALL

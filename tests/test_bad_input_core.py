@@ -6,10 +6,10 @@ import pytest
 import fastbp_c.activation
 import fastbp_c.affine
 import fastbp_c.loss
+from bad_input import DIMENSIONS, LAYOUT, LOSSES, NAMES, Scene, check, table
 from fastbp_c.network import Plan
 from fastbp_c.training import Stepper
 from strategies import fortran, misaligned, misshapen, negative, read_only, strided, swapped
-from test_bad_input import DIMENSIONS, LAYOUT, LOSSES, NAMES, Scene, check, table
 
 FLOAT64 = np.dtype(np.float64).num
 
@@ -129,28 +129,156 @@ def test_strict_functions(call, message):
     check(call, message)
 
 
-def plan(*layers):
-    return lambda s: Plan(FLOAT64, list(layers))
+def product(n_in, n_out, matrix=0, bias=-1, groups=1, transposed=False, taps=None, activation="tanh"):
+    return "product", activation, n_in, n_out, groups, matrix, transposed, bias, taps
+
+
+def pool(n_in, n_out, groups, taps, kind="maximum", activation="identity", transposed=False):
+    return kind, activation, n_in, n_out, groups, -1, transposed, -1, taps
+
+
+def plan(slots, *layers):
+    return lambda s: Plan(FLOAT64, slots, list(layers))
+
+
+def taps(*rows, dtype=np.int32):
+    return np.array(rows, dtype)
+
+
+SIZES = "OverflowError: layers: expected sizes from 1 to 2147483647, got"
+MATRIX = "ValueError: layers: expected layer 1 to apply a matrix of its size, got"
+TABLE = "TypeError: layers: expected a table of pixels (2 dimensions, int32), got another object"
 
 
 @table(
     [
         (
-            lambda s: Plan(5, [("tanh", 1, 1, True, 0)]),
+            lambda s: Plan(5, [(1, 1)], [product(1, 1)]),
             "TypeError: typenum: expected that of float32 or float64, got 5",
         ),
-        (plan(), "ValueError: layers: expected at least one layer, got none"),
-        (plan(("tanh", 0, 1, True, 0)), "OverflowError: layers: expected sizes from 1 to 2147483647, got 0 x 1"),
+        (plan([]), "ValueError: layers: expected at least one layer, got none"),
+        (plan([(0, 1)], product(1, 1)), f"{SIZES} 0 x 1"),
+        (plan([(1, 2**31)], product(1, 1)), f"{SIZES} 1 x 2147483648"),
+        (plan([(1, 1)], product(0, 1)), f"{SIZES} 0 x 1"),
+        (plan([(1, 1)], product(1, 2**31)), f"{SIZES} 1 x 2147483648"),
         (
-            plan(("tanh", 1, 2**31, True, 0)),
-            "OverflowError: layers: expected sizes from 1 to 2147483647, got 1 x 2147483648",
+            plan([(2**31 - 1, 2**31 - 1)], product(1, 1)),
+            f"MemoryError: layers: expected parameters that fit in memory, got {(2**31 - 1) ** 2}",
+        ),
+        (
+            plan([(1, 1)], ("dense", *product(1, 1)[1:])),
+            "ValueError: layers: expected a kind of layer (product, average, maximum), got 'dense'",
+        ),
+        (
+            plan([(1, 1)], product(1, 1, activation="sin")),
+            f"ValueError: activation: expected one of {NAMES}, got 'sin'",
         ),
         *(
             (
-                plan(("tanh", 1, 1, True, 0), ("tanh", *rest, slot)),
-                f"ValueError: layers: expected layer 2 to share an earlier layer of its own shape, got {slot}",
+                plan([(1, 1)], product(1, 1, groups=groups)),
+                f"ValueError: layers: expected at least one group in layer 1, got {groups}",
             )
-            for *rest, slot in ((1, 1, True, 2), (1, 1, True, -1), (1, 1, False, 0), (1, 2, True, 0))
+            for groups in (0, -1, 2)
+        ),
+        *(
+            (
+                plan([(2, 3), (1, 3)], product(2, 3, matrix, bias)),
+                f"ValueError: layers: expected slots from 0 to 1 in layer 1, got {matrix}, {bias}",
+            )
+            for matrix, bias in ((2, -1), (-1, 1), (0, 2), (0, -2), (2**40, 0))
+        ),
+        *(
+            (
+                plan([(2, 3)], product(n_in, n_out, transposed=transposed)),
+                f"{MATRIX} 2 x 3 for 1 groups, {n_in} inputs and {n_out} outputs",
+            )
+            for n_in, n_out, transposed in ((3, 3, False), (2, 2, False), (2, 3, True), (4, 6, False))
+        ),
+        (plan([(2, 3)], product(4, 6, groups=3)), f"{MATRIX} 2 x 3 for 3 groups, 4 inputs and 6 outputs"),
+        (
+            plan([(2, 3), (1, 2)], product(2, 3, bias=1)),
+            "ValueError: layers: expected a bias of 3 in layer 1, got (1, 2)",
+        ),
+        (
+            plan([(2, 3), (1, 3)], product(3, 2, bias=1, transposed=True)),
+            "ValueError: layers: expected a bias of 2 in layer 1, got (1, 3)",
+        ),
+        (
+            plan([(2, 3), (3, 1)], product(2, 3, bias=1)),
+            "ValueError: layers: expected a bias of 3 in layer 1, got (3, 1)",
+        ),
+        (
+            plan([(2, 3), (3, 2)], product(2, 3)),
+            "ValueError: slots: expected every slot to be used by a layer, got one that is not",
+        ),
+        (
+            plan([(2, 3), (3, 2)], product(2, 3), product(3, 2, 1), product(3, 2, 1)),
+            "ValueError: layers: expected layer 3 to take 2 inputs (the outputs of layer 2), got 3",
+        ),
+        (
+            plan([(2, 2)], product(2, 2, activation="softmax"), product(2, 2)),
+            "ValueError: layers: expected softmax on the last layer only, got it on layer 1 of 2",
+        ),
+        *(
+            (plan([(2, 3)], product(2, 3, taps=wrong)), TABLE)
+            for wrong in (
+                [[0, 1]],
+                5,
+                taps(0, 1),
+                taps([0, 1], dtype=np.int64),
+                taps([0.0, 1.0], dtype=float),
+                taps([0, 1]).astype(">i4"),
+                taps([[0, 1]]),
+                taps([0, 1], dtype=object),
+            )
+        ),
+        *(
+            (
+                plan([(2, 3)], product(2, 3, taps=np.zeros(shape, np.int32))),
+                f"ValueError: layers: expected the pixels of 1 patches in layer 1, got shape {shape}",
+            )
+            for shape in ((2, 1), (0, 1), (1, 0), (0, 0))
+        ),
+        (
+            plan([(3, 3)], product(3, 3, taps=taps([0, 1]))),
+            "ValueError: layers: expected 2 rows for each channel in layer 1, got 3",
+        ),
+        (
+            plan([(4, 3)], product(3, 3, taps=taps([0, 1]))),
+            f"{MATRIX} 4 x 3 for 1 groups, 3 inputs and 3 outputs",
+        ),
+        *(
+            (
+                plan([(2, 3)], product(2, 3, taps=taps([first, last]))),
+                f"ValueError: layers: expected pixels below 2 in layer 1, got {min(first, last)} to {max(first, last)}",
+            )
+            for first, last in ((0, 2), (2, 0), (-2, 1), (-(2**31), 0), (0, 2**31 - 1))
+        ),
+        (
+            plan([(2, 3)], product(3, 4, transposed=True, taps=taps([0, 4]))),
+            "ValueError: layers: expected pixels below 4 in layer 1, got 0 to 4",
+        ),
+        *(
+            (wrong, f"ValueError: layers: expected a pool of patches in layer 1, got {sizes}")
+            for wrong, sizes in (
+                (plan([], pool(4, 2, 2, None)), "4 x 2"),
+                (plan([], pool(4, 3, 2, taps([0], [1]))), "4 x 3"),
+                (plan([], pool(5, 4, 2, taps([0], [1]))), "5 x 4"),
+                (plan([], pool(4, 2, 2, taps([0], [1]), activation="tanh")), "4 x 2"),
+                (plan([], pool(4, 2, 2, taps([0], [1]), transposed=True)), "4 x 2"),
+            )
+        ),
+        (
+            plan([], pool(4, 2, 2, taps([0, 1], [3, 4]))),
+            "ValueError: layers: expected pixels below 4 in layer 1, got 0 to 4",
+        ),
+        (
+            plan([], pool(8, 4, 2, taps([0, 1], [3, 4]), "average")),
+            "ValueError: layers: expected pixels below 4 in layer 1, got 0 to 4",
+        ),
+        (
+            plan([], pool(4, 2, 2, taps([0, 1], [-1, -1]))),
+            "ValueError: layers: expected pixels in every patch of layer 1, got one outside the image",
         ),
         (
             lambda s: s.plan.forward(s.p[1:], s.X, s.Y),
@@ -182,3 +310,29 @@ def plan(*layers):
 )
 def test_plans_and_steppers(call, message):
     check(call, message)
+
+
+def test_a_slot_may_be_matrix_and_bias_at_once():
+    """Not from the library's layers, but a plan takes it, and both uses add up."""
+    plan = Plan(FLOAT64, [(1, 3)], [product(1, 3, 0, 0, activation="identity")])
+    X, T, p = np.array([[2.0], [5.0]]), np.zeros((2, 3)), np.array([1.0, -2.0, 3.0])
+    g, G = np.full(3, np.nan), np.full((2, 3), np.nan)
+    plan.loss_and_gradient(p, X, T, None, None, 1.0, g)
+    plan.per_sample_gradients(p, X, T, None, None, 1.0, G)
+    expected = np.array([[9.0], [36.0]]) * p  # (x p + p) (x + 1)
+    np.testing.assert_array_equal(G, expected)
+    np.testing.assert_array_equal(g, expected.sum(axis=0))
+
+
+def test_a_plan_keeps_a_table_of_its_own():
+    table = taps([0, 1], [1, 2])
+    plan = Plan(FLOAT64, [], [pool(3, 2, 2, table)])
+    table[...] = 10**6
+    kept = plan.specification[0][-1]
+    np.testing.assert_array_equal(kept, [[0, 1], [1, 2]])
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0, 0] = 1
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        kept.flags.writeable = True
+    with pytest.raises(ValueError, match="resize"):
+        kept.resize((1, 1), refcheck=False)

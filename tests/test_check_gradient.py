@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 import fastbp
 import fastbp._check_gradient
-from cases import ARCHITECTURES, PAIRS, chain, data, network
+from cases import ARCHITECTURES, LARGE, PAIRS, chain, data, network
 from fastbp import SGD, Adam, Trainer, check_gradient
 from util import DTYPES
 
@@ -27,7 +28,7 @@ def wrong_gradient(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", [case for case in ARCHITECTURES if case not in ("wide", "widest", "odd_widths")])
+@pytest.mark.parametrize("case", [case for case in ARCHITECTURES if case not in LARGE])
 def test_passes(case, dtype):
     net = network(ARCHITECTURES[case], dtype)
     report = check_gradient(net, *data(net, 7))
@@ -50,17 +51,67 @@ def test_passes_for_every_error_function(pair):
     )
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_passes_at_a_minimum(seed):
-    """The derivatives are small there and the error is not: differences have the most to lose."""
+def near_a_minimum(seed, dtype="float64"):
+    """A network, and data that it cannot fit any better but for a little."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((500, 3))
     T = np.sin(X[:, :1]) + rng.standard_normal((500, 1))
-    net = fastbp.mlp([3, 6, 1], seed=seed)
+    net = fastbp.mlp([3, 6, 1], seed=seed, dtype=dtype)
     Trainer(net, Adam(0.02)).fit(X, T, epochs=300, batch_size=500, shuffle=False)
     Trainer(net, Adam(0.002)).fit(X, T, epochs=2000, batch_size=500, shuffle=False)
-    report = check_gradient(net, X, T)
+    return net, X, T
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(6))
+def test_passes_at_a_minimum(seed, dtype):
+    """The derivatives are small there and the error is not: differences have the most to lose."""
+    report = check_gradient(*near_a_minimum(seed, dtype))
     assert report.passed, str(report)
+
+
+def at_a_minimum(dtype="float64"):
+    """The same as near as float64 comes to it."""
+    rng = np.random.default_rng(2)
+    net, X = fastbp.mlp([3, 2, 1], seed=2), rng.standard_normal((500, 3))
+    T = np.tanh(X[:, :1]) - np.tanh(X[:, 1:2]) + rng.standard_normal((500, 1))
+
+    def error(p):
+        net.parameters = p
+        return fastbp.loss_and_gradient(net, X, T)
+
+    options = {"gtol": 1e-12, "maxiter": 5000}
+    net.parameters = optimize.minimize(error, net.parameters, jac=True, method="BFGS", options=options).x
+    assert np.abs(error(net.parameters)[1]).max() < 1e-4
+    return net.astype(dtype), X, T
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_passes_where_the_gradient_is_all_but_rounding(dtype):
+    report = check_gradient(*at_a_minimum(dtype))
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("part", [0.01, -0.001])
+@pytest.mark.parametrize("seed", range(3))
+def test_fails_near_a_minimum_when_the_gradient_is_wrong(seed, part, wrong_gradient):
+    net, X, T = near_a_minimum(seed)
+    for place in (0, 13, -1, slice(None)):
+        wrong_gradient(place, part)
+        assert not check_gradient(net, X, T)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fails_at_a_minimum_for_what_one_sample_too_many_adds(dtype, monkeypatch):
+    """Its derivatives are ordinary, although the gradient is not."""
+    net, X, T = at_a_minimum(dtype)
+    right = fastbp._check_gradient.loss_and_gradient
+
+    def wrong(net, X, T, **options):
+        return right(net, np.vstack([X, X[-1:]]), np.vstack([T, T[-1:]]), **options)
+
+    monkeypatch.setattr(fastbp._check_gradient, "loss_and_gradient", wrong)
+    assert not check_gradient(net, X, T)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -139,6 +190,13 @@ def test_empty_batch():
     report = check_gradient(net, np.empty((0, 3)), np.empty((0, 2)))
     assert report
     assert report.max_error == 0.0
+
+
+def test_network_without_parameters():
+    net = fastbp.Network([fastbp.AveragePool2d(2, image_shape=(2, 4, 1))])
+    report = check_gradient(net, np.ones((3, 8)), np.zeros((3, 2)))
+    assert report
+    assert (report.max_error, report.worst, report.indices.size) == (0.0, -1, 0)
 
 
 def test_report():

@@ -23,6 +23,9 @@ X, T = rng.normal(size=(3000, 50)), rng.normal(size=(3000, 2))
 net = mlp([50, 100, 2], seed=0)
 FLOAT64 = np.dtype(float).num
 
+def affine(n_in, n_out, matrix=0, bias=-1, groups=1, taps=None):
+    return "product", "tanh", n_in, n_out, groups, matrix, False, bias, taps
+
 def refused(call, *errors):
     try:
         call()
@@ -38,20 +41,108 @@ class Liar(int):
     def __mul__(self, other):
         return 0
     __rmul__ = __mul__
+    __mod__ = __rmod__ = __sub__ = __rsub__ = __mul__
     def __ne__(self, other):
         return False
+    def __eq__(self, other):
+        return True
+    def __lt__(self, other):
+        return True
+    __le__ = __gt__ = __ge__ = __lt__
+    __hash__ = int.__hash__
 
-plan = Plan(FLOAT64, [("tanh", Liar(500), Liar(500), False, 0)])
+plan = Plan(FLOAT64, [(Liar(500), Liar(500))], [affine(Liar(500), Liar(500))])
 assert plan.n_parameters == 250_000
-refused(lambda: Plan(FLOAT64, [("tanh", 2, 2, True, 0), ("tanh", Liar(2), Liar(500), True, 0)]), ValueError)
+refused(lambda: Plan(FLOAT64, [(2, 2)], [affine(2, 2), affine(Liar(2), Liar(500))]), ValueError)
+refused(lambda: Plan(FLOAT64, [(Liar(2), Liar(2))], [affine(2, 500)]), ValueError)
+refused(lambda: Plan(FLOAT64, [(2, 2)], [affine(2, 2, matrix=Liar(5))]), ValueError)
+refused(lambda: Plan(FLOAT64, [(2, 2)], [affine(2, 2, bias=Liar(5))]), ValueError)
+refused(lambda: Plan(FLOAT64, [(2, 2)], [affine(4, 4, groups=Liar(4))]), ValueError)
 """,
     "specifications_of_plans": """
-for layers in [None, 5, "abcde", [()], [1], [("tanh", 1, 1, True)], [("tanh", 1, 1, True, 0, 0)], {1: 2},
-               [("tanh", 1.0, 1, True, 0)], [("tanh", "1", 1, True, 0)], [("tanh", 10**30, 1, True, 0)],
-               [("tanh", 1, 1, True, None)], [("tanh", 1, 1, True, 2**62)], [(None, 1, 1, True, 0)]]:
-    refused(lambda: Plan(FLOAT64, layers), TypeError, ValueError, OverflowError)
+one = np.zeros((1, 1), np.int32)
+for layers in [None, 5, "abcde", [()], [1], [affine(1, 1)[:-1]], [(*affine(1, 1), 0)], {1: 2},
+               [affine(1.0, 1)], [affine("1", 1)], [affine(10**30, 1)], [affine(1, 1, matrix=None)],
+               [affine(1, 1, matrix=2**62)], [affine(1, 1, bias=2**70)], [(None, *affine(1, 1)[1:])],
+               [([], *affine(1, 1)[1:])], [affine(1, 1, groups=2**70)], [affine(1, 1, groups=1.0)],
+               [affine(1, 1, taps=one.astype(float))], [affine(1, 1, taps=one + 5)], [affine(1, 1, taps="ab")],
+               [("maximum", *affine(1, 1)[1:])], [("product", None, *affine(1, 1)[2:])]]:
+    refused(lambda: Plan(FLOAT64, [(1, 1)], layers), TypeError, ValueError, OverflowError)
+for slots in [None, 5, [5], [()], [(1,)], [(1, 2, 3)], [(1.0, 1)], [("1", 1)], [(10**30, 1)], [(2**31 - 1,) * 2] * 9,
+              [(1, 1), (1, 1)], [], "ab", [(-1, -1)]]:
+    refused(lambda: Plan(FLOAT64, slots, [affine(1, 1)]), TypeError, ValueError, OverflowError, MemoryError)
 for typenum in (None, -1, 99, 2**40, "d"):
-    refused(lambda: Plan(typenum, [("tanh", 1, 1, True, 0)]), TypeError, OverflowError)
+    refused(lambda: Plan(typenum, [(1, 1)], [affine(1, 1)]), TypeError, OverflowError)
+""",
+    # Tables of pixels that are not what they say, or not what they were when they were looked at.
+    "tables_that_lie": """
+class Liar(np.ndarray):
+    dtype = property(lambda self: np.dtype(np.int32))
+    ndim = property(lambda self: 2)
+    shape = property(lambda self: (4, 1))
+    def min(self, **_):
+        return np.int32(0)
+    max = min
+    def tobytes(self):
+        return b""
+    def __array_finalize__(self, other):
+        pass
+
+def pool(table):
+    return Plan(FLOAT64, [], [("maximum", "identity", 4, 4, 4, -1, False, -1, table)])
+
+for table in (np.zeros((4, 1), np.int8), np.zeros(4, np.int32), np.zeros((4, 1), np.int64), np.zeros((4, 1), object),
+              np.full((4, 1), 10**9, np.int32), np.zeros((1, 1), np.int32)):
+    refused(lambda: pool(table.view(Liar)), TypeError, ValueError)
+plan = pool(np.zeros((4, 1), np.int32).view(Liar))
+table = np.zeros((4, 1), np.int32)
+plan = pool(table)
+table[...] = 10**9
+kept = plan.specification[0][-1]
+refused(lambda: kept.setflags(write=True), ValueError)
+refused(lambda: kept.resize((1, 1), refcheck=False), ValueError)
+Y = np.empty((3, 4))
+plan.forward(np.empty(0), np.ones((3, 4)), Y)
+assert (Y == 1).all()
+""",
+    "layers_of_images_that_lie": """
+class Growing(Conv2d):
+    def __init__(self):
+        super().__init__(1, 1, 2, image_shape=(8, 8))
+    def _taps(self):
+        return super()._taps() + 7
+
+class Odd(MaxPool2d):
+    def _groups(self):
+        return 5
+
+refused(lambda: Network([Growing()]), ValueError)
+refused(lambda: Network([Odd(2, image_shape=(4, 4, 1))]), ValueError)
+conv = Conv2d(1, 1, 3, image_shape=(8, 8))
+net = Network([conv, Tied(conv)])
+conv._image_shape = (100, 100, 1)
+conv._kernel_size = (50, 50)
+assert net(np.ones((2, 64))).shape == (2, 64)
+""",
+    "threads_that_share_a_convolution": """
+conv = Conv2d(1, 4, 3, "tanh", image_shape=(10, 10), padding=1)
+pool = MaxPool2d(2, image_shape=conv.output_shape)
+net = Network([conv, pool], seed=0)
+x, t = rng.normal(size=(500, 100)), rng.normal(size=(500, 100))
+expected, found = loss_and_gradient(net, x, t)[1], []
+
+def work():
+    for rows in (1, 7, 100, 500):
+        loss_and_gradient(net, x[:rows], t[:rows])
+        per_sample_gradients(net, x[:rows], t[:rows])
+    found.append(np.array_equal(loss_and_gradient(net, x, t)[1], expected))
+
+threads = [threading.Thread(target=work) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert found == [True] * 6
 """,
     "objects_without_init": """
 for kind in (Plan, Stepper):
@@ -62,7 +153,7 @@ for kind in (SGD, Adam):
     trainer = Trainer(net, optimizer)
     trainer.step(X, T)
     trainer.fit(X, T, epochs=1)
-for kind in (Network, Trainer, Affine):
+for kind in (Network, Trainer, Affine, Shared, Tied, Conv1d, Conv2d, AveragePool2d, MaxPool2d, Layer):
     thing = kind.__new__(kind)
     for name in dir(thing):
         try:
@@ -190,7 +281,7 @@ net = Network(layers)
 layers.append(None)
 layers[0]._n_in = 400
 assert net(X).shape == (3000, 2)
-refused(lambda: net.weights, ValueError)
+assert net.weights[0].shape == (50, 2)
 """,
     "networks_that_are_written_to": """
 stop = threading.Event()
@@ -210,6 +301,9 @@ thread.join()
     "more_layers_than_anyone_needs": """
 layer = Affine(1, 1)
 assert Network([layer] * 100_000)(np.ones((2, 1))).shape == (2, 1)
+assert Network([layer, Tied(layer)] * 50_000)(np.ones((2, 1))).shape == (2, 1)
+conv = Conv1d(1, 1, 1, image_shape=1)
+assert Network([conv, Tied(conv)] * 5_000)(np.ones((2, 1))).shape == (2, 1)
 """,
 }
 

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from cases import ARCHITECTURES, architectures, chain, data, network
+from cases import ARCHITECTURES, architectures, chain, data, network, sharing_patterns, terms_of
 from reference import ELEMENTWISE
 from util import DTYPES, assert_close, nan, shifted
 
 
 def terms(net):
     """The numbers that one output's longest chain of sums adds up."""
-    return sum(layer.n_in + 1 for layer in net.layers)
+    return sum(terms_of(layer) + 1 for layer in net.layers)
 
 
 def check_forward(net, X, out=None):
@@ -69,7 +69,7 @@ def test_softmax_outputs_are_probabilities(instruction_set, dtype):
     assert_close(Y.sum(axis=1), np.ones(50), dtype, 9)
 
 
-@pytest.mark.parametrize("case", ["depth_4", "widest", "repeated_cababc"])
+@pytest.mark.parametrize("case", ["depth_4", "widest", "repeated_cababc", "tied_wide", "convolutional", "everything"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_same_bits_every_time_wherever_the_arrays_lie(instruction_set, dtype, case):
     net = network(ARCHITECTURES[case], dtype)
@@ -100,7 +100,12 @@ def test_nan_and_infinity_propagate(instruction_set, dtype):
     np.testing.assert_array_equal(np.delete(Y, [4, 11], axis=0), np.delete(clean, [4, 11], axis=0))
 
 
-@given(layers=architectures(), N=st.integers(0, 40), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 1000))
+@given(
+    layers=architectures() | sharing_patterns(),
+    N=st.integers(0, 40),
+    dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 1000),
+)
 def test_random_architectures(layers, N, dtype, seed):
     net = network(layers, dtype, seed)
     X, _ = data(net, N, seed=seed)

@@ -5,7 +5,7 @@ import pytest
 
 import fastbp
 import reference
-from cases import ARCHITECTURES, PAIRS, chain, data, network
+from cases import ARCHITECTURES, PAIRS, chain, data, network, terms_of, uses_of
 from util import DTYPES, assert_close, nan, shifted
 
 WEIGHTS = ("none", "some")
@@ -14,7 +14,8 @@ REDUCTIONS = ("sum", "mean")
 
 def terms(net, N):
     """The numbers that one element of the gradient adds up on its longest way."""
-    return N + sum(layer.n_in + layer.n_out + 2 for layer in net.layers)
+    most = max(uses_of(layer) for layer in net.layers)
+    return most * N + sum(terms_of(layer) + layer.n_out + 2 for layer in net.layers)
 
 
 def weights_for(kind, N, dtype):
@@ -79,7 +80,12 @@ def test_output_units_with_error_functions(instruction_set, dtype, pair, reducti
             check(net, X, T, loss, reduction=reduction, sample_weight=weights_for(weight, N, dtype))
 
 
-@pytest.mark.parametrize("case", ["depth_2", "depth_6", "repeated_aab", "repeated_cababc", "repeated_no_bias", "wide"])
+@pytest.mark.parametrize(
+    "case",
+    ["depth_2", "depth_6", "repeated_aab", "repeated_cababc", "repeated_no_bias", "wide", "tied_wide", "everything",
+     "shared_many_groups", "conv2d_many_channels", "conv2d_one_channel", "conv_tied_uneven", "average_pool_overlapping",
+     "max_pool_overlapping"],
+)  # fmt: skip
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_instruction_sets(instruction_set, dtype, case):
     net = network(ARCHITECTURES[case], dtype)
@@ -106,7 +112,7 @@ def test_batches_longer_than_a_chunk(dtype, rows, weight):
     check(net, *data(net, rows), reduction="mean", sample_weight=weights_for(weight, rows, dtype))
 
 
-@pytest.mark.parametrize("case", ["one_layer", "repeated_aab", "widest"])
+@pytest.mark.parametrize("case", ["one_layer", "repeated_aab", "widest", "tied_deep", "conv_tied_uneven", "everything"])
 def test_long_batch_is_the_sum_of_short_ones(case):
     net = network(ARCHITECTURES[case])
     X, T = data(net, 5000)
@@ -192,7 +198,7 @@ def test_all_weights_zero():
         fastbp.loss(net, X, T, sample_weight=np.zeros(8), reduction="mean")
 
 
-@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "widest"])
+@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "widest", "tied_wide", "convolutional", "everything"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_same_bits_every_time_wherever_the_arrays_lie(instruction_set, dtype, case):
     net = network(ARCHITECTURES[case], dtype)
@@ -249,7 +255,7 @@ def test_nan_in_one_sample_reaches_the_gradient_and_its_own_row_only(function):
         assert np.isfinite(np.delete(result, 2, axis=0)).all()
 
 
-@pytest.mark.parametrize("case", ["depth_3", "hidden_gelu", "repeated_aaa"])
+@pytest.mark.parametrize("case", ["depth_3", "hidden_gelu", "repeated_aaa", "tied_deep", "shared_to_shared", "convs"])
 def test_float64_is_exact_to_the_last_digits(case):
     """A float64 result must never have passed through float32."""
     net = network(ARCHITECTURES[case])

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from cases import ARCHITECTURES, chain
-from fastbp import Affine, Network, mlp
+from fastbp import Affine, Conv1d, Conv2d, Network, Shared, Tied, mlp
 from util import DTYPES
 
 HE = ("relu", "leaky_relu", "softplus", "gelu", "silu")
@@ -63,12 +63,48 @@ def test_a_large_layer_is_one_draw():
     assert np.unique(W).size == W.size
 
 
+@pytest.mark.parametrize(
+    ("layer", "fan_in", "fan_out"),
+    [
+        (Shared(90, 70, 2, "tanh"), 90, 70),
+        (Shared(90, 70, 2, "relu"), 90, 70),
+        (Conv1d(20, 30, 5, "tanh", image_shape=6), 100, 150),
+        (Conv1d(20, 30, 5, "silu", image_shape=6), 100, 150),
+        (Conv2d(20, 30, (3, 2), "sigmoid", image_shape=(4, 5), stride=2, dilation=(1, 3)), 120, 180),
+        (Conv2d(20, 30, (3, 2), "gelu", image_shape=(4, 5), padding=2), 120, 180),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("init", [None, "glorot_uniform", "he_uniform"])
+def test_fans_of_shared_weights(init, layer, fan_in, fan_out):
+    """What an output adds up, and how many outputs an input goes into."""
+    bound = he if init == "he_uniform" or (init is None and layer.activation in HE) else glorot
+    net = Network([layer], init=init, seed=0)
+    check_uniform(net.weights[0], bound(fan_in, fan_out))
+    np.testing.assert_array_equal(net.biases[0], 0)
+
+
+def test_tied_layers_draw_nothing():
+    first, second = Affine(40, 30, "relu"), Affine(30, 40)
+    with_ties = Network([first, Tied(first), Tied(Tied(first)), second], seed=4)
+    plain = Network([first, second], seed=4)
+    np.testing.assert_array_equal(with_ties.weights[0], plain.weights[0])
+    np.testing.assert_array_equal(with_ties.weights[3], plain.weights[1])
+
+
+def test_tie_to_a_later_layer_is_drawn_for_that_layer():
+    later = Affine(60, 80, "relu")
+    net = Network([Tied(later, "tanh"), later], seed=5)
+    check_uniform(net.weights[1], he(60, 80))
+    np.testing.assert_array_equal(net.weights[0], net.weights[1].T)
+
+
 @pytest.mark.parametrize("case", ARCHITECTURES)
 def test_zeros(case):
     np.testing.assert_array_equal(Network(ARCHITECTURES[case], init="zeros").parameters, 0)
 
 
-@pytest.mark.parametrize("case", ["depth_4", "some_biases", "repeated_cababc"])
+@pytest.mark.parametrize("case", [name for name in ARCHITECTURES if name != "wide"])
 def test_same_seed_same_weights(case):
     layers = ARCHITECTURES[case]
     first = Network(layers, seed=42)

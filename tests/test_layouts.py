@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from cases import chain, network
+from cases import ARCHITECTURES, SHARING, chain, network
 from fastbp import SGD, Adam, Trainer
 from strategies import CONTAINERS, FLOATS, INTEGERS, LAYOUTS, numbers
 from util import DTYPES
@@ -128,6 +128,20 @@ def test_networks(name, argument, layout, dtype):
     assert net.n_parameters == 43
     for stored_as in STORED[layout]:
         check(function, arrays_of(shapes, argument, stored_as, dtype), argument, layout, dtype, net)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", [*LAYOUTS, *CONTAINERS])
+@pytest.mark.parametrize("case", SHARING)
+def test_networks_that_share(case, layout, dtype):
+    net = network(ARCHITECTURES[case], dtype)
+    shapes = {"X": (N, net.n_inputs), "T": (N, net.n_outputs), "sample_weight": (N,)}
+    for argument in shapes:
+        values = arrays_of(shapes, argument, "float32", dtype)
+        check(fastbp.per_sample_gradients, values, argument, layout, dtype, net)
+        check(fastbp.loss_and_gradient, values, argument, layout, dtype, net)
+    values = arrays_of({"X": (N, net.n_inputs)}, "X", "float32", dtype)
+    check(lambda net, X: net(X), values, "X", layout, dtype, net)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

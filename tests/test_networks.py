@@ -9,8 +9,8 @@ from hypothesis import given
 
 import fastbp
 import reference
-from cases import ARCHITECTURES, architectures, chain, data, network
-from fastbp import Affine, Network
+from cases import ARCHITECTURES, architectures, chain, data, network, sharing_patterns
+from fastbp import Affine, Network, Tied
 from util import DTYPES
 
 
@@ -61,7 +61,12 @@ def test_parameters_are_each_layers_own_weights_and_then_its_bias(case, dtype):
     net.parameters = np.arange(P)
     assert len(net.weights) == len(net.biases) == len(layers)
     for layer, W, b, (W_place, b_place) in zip(layers, net.weights, net.biases, places, strict=True):
-        np.testing.assert_array_equal(W, np.arange(P)[W_place].reshape(layer.n_in, layer.n_out))
+        if W_place is None:
+            assert W is None
+        else:
+            giver, transposed = reference.owner(layer)
+            matrix = np.arange(P)[W_place].reshape(reference.matrix_shape(giver))
+            np.testing.assert_array_equal(W, matrix.T if transposed else matrix)
         if layer.bias:
             np.testing.assert_array_equal(b, np.arange(P)[b_place])
         else:
@@ -237,16 +242,28 @@ COPIES = {
 }
 
 
+def told(layer, layers):
+    """What a copy must have in common with the layer; a tie to a tie is kept as one to the matrix."""
+    giver, transposed = reference.owner(layer)
+    if isinstance(layer, Tied):
+        return "Tied", layers.index(giver), transposed, layer.n_in, layer.n_out, layer.activation, layer.bias
+    return repr(layer)
+
+
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", ["one_by_one", "some_biases", "hidden_gelu", "repeated_aab", "repeated_cababc"])
+@pytest.mark.parametrize(
+    "case",
+    ["one_by_one", "some_biases", "hidden_gelu", "repeated_aab", "repeated_cababc", "tied_to_a_tie_of_a_later_layer",
+     "shared_and_tied", "conv1d_uneven", "conv_tied_uneven", "max_pool_overlapping", "everything"],
+)  # fmt: skip
 def test_copies(case, dtype, how):
     net = network(ARCHITECTURES[case], dtype)
     other = COPIES[how](net)
     assert type(other) is Network
     assert other == net
     assert other.parameters.dtype == net.parameters.dtype
-    assert [repr(layer) for layer in other.layers] == [repr(layer) for layer in net.layers]
+    assert [told(layer, other.layers) for layer in other.layers] == [told(layer, net.layers) for layer in net.layers]
     assert not np.shares_memory(other.parameters, net.parameters)
     X, T = data(net, 7)
     np.testing.assert_array_equal(other(X), net(X))
@@ -256,14 +273,19 @@ def test_copies(case, dtype, how):
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_repeated_layers_stay_repeated(how):
-    net = network(ARCHITECTURES["repeated_cababc"])
+@pytest.mark.parametrize(
+    "case", ["repeated_cababc", "tied_and_repeated", "shared_and_repeated", "conv_tied_and_repeated"]
+)
+def test_shared_layers_stay_shared(case, how):
+    net = network(ARCHITECTURES[case])
     other = COPIES[how](net)
     for i, first in enumerate(net.layers):
         for j, second in enumerate(net.layers):
             assert (first is second) == (other.layers[i] is other.layers[j])
     other.weights[0][...] = 3
-    np.testing.assert_array_equal(other.weights[3], 3)
+    for layer, W in zip(net.layers, other.weights, strict=True):
+        if reference.owner(layer)[0] is net.layers[0]:
+            np.testing.assert_array_equal(W, 3)
 
 
 def test_deepcopy_and_pickle_keep_one_network_one():
@@ -285,7 +307,7 @@ def test_astype(dtype):
         assert not np.shares_memory(other.parameters, net.parameters)
 
 
-@given(layers=architectures())
+@given(layers=architectures() | sharing_patterns())
 def test_pickles_of_random_architectures(layers):
     net = network(layers)
     other = pickle.loads(pickle.dumps(net))

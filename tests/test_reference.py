@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import reference
-from cases import ARCHITECTURES, PAIRS, SMOOTH, chain, data, network
+from cases import ARCHITECTURES, LARGE, PAIRS, SMOOTH, chain, data, network
 
 
 @pytest.mark.parametrize("name", reference.ELEMENTWISE)
@@ -19,7 +19,7 @@ def gradient_by_complex_step(net, X, T, loss=None):
     return reference.complex_step(lambda z: reference.losses(net.layers, z, X, T, loss), p).T
 
 
-@pytest.mark.parametrize("case", [name for name in ARCHITECTURES if name not in ("wide", "widest", "odd_widths")])
+@pytest.mark.parametrize("case", [name for name in ARCHITECTURES if name not in LARGE])
 def test_per_sample_gradients(case):
     net = network(ARCHITECTURES[case])
     X, T = data(net, 5)

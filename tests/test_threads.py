@@ -36,7 +36,7 @@ def everything(net, X, T):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "widest"])
+@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "widest", "convolutional", "everything"])
 def test_one_network(case, dtype):
     net = network(ARCHITECTURES[case], dtype)
     batches = [data(net, N, seed=N) for N in (1, 5, 16, 64, 100, 257, 300, 400)]

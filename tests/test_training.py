@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import fastbp
-from cases import ARCHITECTURES, PAIRS, chain, data, network
+from cases import ARCHITECTURES, PAIRS, SHARING, chain, data, network
 from fastbp import SGD, Adam, Affine, History, Network, Trainer
 from util import DTYPES, assert_close
 
@@ -36,7 +36,7 @@ def test_attributes():
 
 @pytest.mark.parametrize("N", [1, 2, 31, 300, 5000], ids="N_{}".format)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", ["one_by_one", "depth_4", "repeated_aab", "widest"])
+@pytest.mark.parametrize("case", ["one_by_one", "depth_4", "repeated_aab", "widest", *SHARING])
 def test_step_is_gradient_and_update(case, dtype, N):
     net = network(ARCHITECTURES[case], dtype)
     X, T = data(net, N)
@@ -121,7 +121,7 @@ def test_batches_of_changing_sizes(optimizer):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 100, 101, 10**9], ids="batch_{}".format)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", ["depth_3", "repeated_aab"])
+@pytest.mark.parametrize("case", ["depth_3", "repeated_aab", *SHARING])
 def test_fit_without_shuffling_is_its_steps(case, dtype, batch_size, optimizer):
     net, by_hand = (network(ARCHITECTURES[case], dtype) for _ in range(2))
     X, T = data(net, 101)
