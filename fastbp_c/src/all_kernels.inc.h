@@ -4,6 +4,7 @@
 #if HAS_VECTORS
 #include "gemm.inc.h"
 #endif
+#include "symmetric.inc.h"
 #include "update.inc.h"
 
 static const TABLE NAME(kernels) = {
@@ -18,6 +19,9 @@ static const TABLE NAME(kernels) = {
     .outer = NAME(outer),
     .sgd = NAME(sgd),
     .adam = NAME(adam),
+    .symv = NAME(symv),
+    .cholesky = NAME(cholesky),
+    .solve = NAME(solve),
 #if HAS_VECTORS
     .gemm = NAME(gemm),
 #endif
