@@ -9,7 +9,7 @@ import numpy as np
 
 import fastbp_c.inverse as kernels
 from fastbp._convert import FLOAT64, LARGEST_DIMENSION, as_numbers, cast, real_number, shown, too_large, whole_number
-from fastbp._memory import new_array
+from fastbp._memory import new_array, new_square
 from fastbp_c.boundary import all_finite, fits
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class WoodburyInverse:
         n, alpha = whole_number("n", n, 0), _positive("alpha", alpha)
         if n > LARGEST_DIMENSION:
             raise too_large("n", n)
-        self._core = kernels.Inverse(new_array("WoodburyInverse", (n, n), FLOAT64), alpha, None)
+        self._core = kernels.Inverse(new_square("WoodburyInverse", n), alpha, None)
 
     @property
     def n(self) -> int:
@@ -159,7 +159,7 @@ class WoodburyInverse:
     def _change(self, B: ArrayLike, weights: ArrayLike | None, remove: bool) -> None:
         B, weights = _rows(B, weights)
         while not self._core.change(B, weights, remove):
-            self._core.move(new_array("matrix", self.shape, FLOAT64))
+            self._core.move(new_square("matrix", self.n))
 
     def refresh(self, B: ArrayLike, weights: ArrayLike | None = None) -> None:
         """Begin anew: the inverse of ``αI + Σ w b bᵀ`` over these rows only, free of what rounding has piled up.
@@ -182,7 +182,7 @@ class WoodburyInverse:
         """
         B, weights = _rows(B, weights)
         while not self._core.refresh(B, weights):
-            self._core.move(new_array("matrix", self.shape, FLOAT64))
+            self._core.move(new_square("matrix", self.n))
 
     def error_estimate(
         self, B: ArrayLike, weights: ArrayLike | None = None, *, probes: int = 8, seed: Any = 0
@@ -264,14 +264,12 @@ class WoodburyInverse:
         """Rows v times the inverse, which is its own transpose."""
         rows = cast("v", v, FLOAT64)
         out = new_array("product", rows.shape, FLOAT64)
-        self._core.multiply(rows.reshape(-1, self.n), out.reshape(-1, self.n))
+        self._core.multiply(np.atleast_2d(rows), np.atleast_2d(out))
         return out
 
     def copy(self) -> WoodburyInverse:
         """An independent one of the same values."""
-        matrix = new_array("WoodburyInverse", self.shape, FLOAT64)
-        np.copyto(matrix, self.matrix)
-        return _rebuild(matrix, self.alpha, self._core.logdet())
+        return _rebuild(self.matrix, self.alpha, self._core.logdet())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the inverse to a safetensors file; `fastbp.load` reads it.
@@ -424,19 +422,23 @@ def inverse_outer_product(B: ArrayLike, alpha: float, weights: ArrayLike | None 
     alpha = _positive("alpha", alpha)
     B, weights = _rows(B, weights)
     N, P = B.shape
-    out = new_array("inverse_outer_product", (P, P), FLOAT64)
+    out = new_square("inverse_outer_product", P)
     work = new_array("inverse_outer_product", (kernels.rows_to_keep(N, P), P), FLOAT64)
     kernels.inverse_outer_product(B, weights, alpha, out, work)
     return out
 
 
 def _rebuild(matrix: NDArray[Any], alpha: float, logdet: tuple[float, float]) -> WoodburyInverse:
-    """An inverse of these values, in this very array if it can be written to."""
-    if not (fits(matrix, FLOAT64.num, 2) and matrix.flags.writeable and matrix.flags.owndata):
-        values, matrix = matrix, new_array("WoodburyInverse", np.shape(matrix), FLOAT64)
-        np.copyto(matrix, values)
+    """An inverse of these values."""
+    memory = new_square("WoodburyInverse", len(matrix))
+    np.copyto(memory, matrix)
+    return _living_in(memory, alpha, logdet)
+
+
+def _living_in(memory: NDArray[Any], alpha: float, logdet: tuple[float, float]) -> WoodburyInverse:
+    """The inverse that this array holds, and nobody else."""
     inverse = WoodburyInverse.__new__(WoodburyInverse)
-    inverse._core = kernels.Inverse(matrix, alpha, logdet)
+    inverse._core = kernels.Inverse(memory, alpha, logdet)
     return inverse
 
 

@@ -17,6 +17,10 @@ cdef void symmetric_rows(
     const double *V, const double *H, double *U, double *work, Py_ssize_t k, Py_ssize_t P,
 ) noexcept nogil
 
+cdef void inner_products(
+    const double *U, const double *V, double *S, Py_ssize_t k, Py_ssize_t P,
+) noexcept nogil
+
 cdef void subtract_rows(
     const double *V, const double *Z, double *U, double *work, Py_ssize_t k, Py_ssize_t m, Py_ssize_t P, double sign,
 ) noexcept nogil

@@ -13,10 +13,12 @@ from fastbp_c.simd cimport FBP_ADD, FBP_ZERO, kernels_d, own_limit
 
 cdef enum:
     OWN_LIMIT = 1 << 26     # multiply-adds up to which tiles beat BLAS, however many cores there are
+    FEW_ROWS = 32           # up to which they beat it however large the matrix is: BLAS packs all of it
     TILE = 128              # of the matrix, for the own product: 128 KiB, used twice while it is in the cache
     PANEL = 48              # rows of the matrix, for the own update
+    PRODUCT_ROWS = 24       # of a symmetric product of rows
     SINGLE_ROWS = 2         # rows that are multiplied one by one
-    SOLVED_ROWS = 8         # of a triangular system, between products
+    SOLVED_ROWS = 12        # of a triangular system, between products
     COPIED = 16             # rows and columns that are transposed at a time
 
 
@@ -50,12 +52,25 @@ cdef void transpose(
         top += COPIED
 
 
+cdef void add_transpose(const double *A, double *B, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+    """B[n, m] += A[m, n]^T"""
+    cdef Py_ssize_t top = 0, left, i, j
+    while top < m:
+        left = 0
+        while left < n:
+            for j in range(left, min(left + COPIED, n)):
+                for i in range(top, min(top + COPIED, m)):
+                    B[j * m + i] += A[i * n + j]
+            left += COPIED
+        top += COPIED
+
+
 cdef void whole_tile(const double *H, double *tile, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
     """tile[n, n] = both triangles of a tile on the diagonal"""
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i
     for i in range(n):
-        for j in range(i + 1):
-            tile[i * n + j] = tile[j * n + i] = H[i * ld + j]
+        memcpy(tile + i * n, H + i * ld, (i + 1) * sizeof(double))
+    mirror(tile, n)
 
 
 cdef void symmetric_rows(
@@ -67,7 +82,7 @@ cdef void symmetric_rows(
         for i in range(k):
             # U[i, q] = V[i, p] H[p, q]
             kernels_d.symv(P, H, P, V + i * P, U + i * P)
-    elif by_blas(<double> P * P * k):
+    elif kernels_d.gemm == NULL or k > FEW_ROWS and by_blas(<double> P * P * k):
         # U[k, q] = V[k, p] H[p, q]
         symm(k, P, V, H, U)
     else:
@@ -81,7 +96,7 @@ cdef void symmetric_rows_by_tiles(
     cdef double *columns = work             # V^T
     cdef double *sums = columns + k * P     # U^T, what the transposed tiles add to it
     cdef double *tile = sums + k * P
-    cdef Py_ssize_t i = 0, j, r, row, p
+    cdef Py_ssize_t i = 0, j, r
     transpose(V, columns, k, P, P, k)
     memset(U, 0, k * P * sizeof(double))
     memset(sums, 0, k * P * sizeof(double))
@@ -98,9 +113,26 @@ cdef void symmetric_rows_by_tiles(
         # U[k, c] += V[k, r] H[r, c]
         kernels_d.gemm(k, r, r, V + i, P, 1, tile, r, 1, U + i, P, FBP_ADD, NULL)
         i += TILE
-    for row in range(k):
-        for p in range(P):
-            U[row * P + p] += sums[p * k + row]
+    add_transpose(sums, U, P, k)
+
+
+cdef void inner_products(
+    const double *U, const double *V, double *S, Py_ssize_t k, Py_ssize_t P,
+) noexcept nogil:
+    """The upper triangle of S = U V^T, for a product that is symmetric; the lower one is finite if that is"""
+    cdef Py_ssize_t i = 0, rows
+    if k == 1:
+        S[0] = kernels_d.dot(P, U, V)
+    elif by_blas(<double> k * k * P):
+        # S[k, l] = U[k, p] V[l, p]^T
+        product(False, True, k, k, P, U, V, FBP_ZERO, NULL, S)
+    else:
+        memset(S, 0, k * k * sizeof(double))
+        while i < k:
+            rows = min(k - i, <Py_ssize_t> PRODUCT_ROWS)
+            # S[r, l] = U[r, p] V[l, p]^T   for l >= i
+            kernels_d.gemm(rows, k - i, P, U + i * P, P, 1, V + i * P, 1, P, S + i * k + i, k, FBP_ZERO, NULL)
+            i += PRODUCT_ROWS
 
 
 cdef void subtract_rows(
@@ -188,8 +220,7 @@ cdef Status factor_rows(
                 kernels_d.gemm(rows, P, i, work + i, 1, k, Z, P, 1, Z + i * P, P, FBP_ADD, NULL)
             kernels_d.solve(rows, P, S + i * k + i, k, Z + i * P, P)
             i += SOLVED_ROWS
-    # squares = Z[k p] Z[k p]
-    product(False, False, 1, 1, k * P, Z, Z, FBP_ZERO, NULL, squares)
+    squares[0] = kernels_d.dot(k * P, Z, Z)
     return DONE if squares[0] < INFINITY else OVERFLOWN
 
 
@@ -234,7 +265,7 @@ cdef Status invert(
         start += k
     for i in range(P):
         for j in range(i + 1):
-            H[i * P + j] = -H[i * P + j]
+            H[i * P + j] = 0 - H[i * P + j]  # not -0
     return DONE
 
 
@@ -244,7 +275,7 @@ cdef void mirror(double *H, Py_ssize_t P) noexcept nogil:
     while top < P:
         left = 0
         while left <= top:
-            for j in range(left, left + COPIED):
+            for j in range(left, min(left + COPIED, P)):
                 for i in range(max(top, j + 1), min(top + COPIED, P)):
                     H[j * P + i] = H[i * P + j]
             left += COPIED

@@ -18,22 +18,23 @@ c) When the rows are more than the columns, inverting twice and adding the rows 
 from libc.math cimport fabs, log, sqrt
 from libc.string cimport memset
 
-from fastbp_c.product cimport product
-from fastbp_c.simd cimport FBP_ZERO
 from fastbp_c.symmetric cimport (
-    DONE, block_rows, factor_rows, invert, mirror, rank_update, restore, subtract_rows, symmetric_rows, work_size,
+    DONE, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore, subtract_rows,
+    symmetric_rows, work_size,
 )
 
 cdef enum:
-    PENDING = 48    # rows that wait at most, after a call; benches/bench_inverse.py
+    # benches/bench_inverse.py is behind them.
+    PENDING = 48            # rows that wait at most, after a call
+    WAITING_BLOCKS = 2      # blocks that one call may let wait
 
 # A pivot 1 - b^T H b so close to 0 is rounding: of what would be left, no digit would be right.
 cdef double LEAST_PIVOT = 2.0 ** -46
 
 
 cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil:
-    """Rows of Z to keep room for: those that wait, and a call of two blocks"""
-    return PENDING + 2 * block_rows(P)
+    """Rows of Z to keep room for: those that wait, and a call of some blocks"""
+    return PENDING + WAITING_BLOCKS * block_rows(P)
 
 
 cdef size_t job_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil:
@@ -152,16 +153,16 @@ cdef void residual(
         start += rows
 
 
-cdef Status next_rows(Job *job, const double *V, Py_ssize_t k, int kind, double *Z) noexcept nogil:
-    """Z for k rows V, up to a block, added to the log determinant, too; H and the counts stay"""
+cdef Status next_rows(Job *job, const double *V, Py_ssize_t k, int kind) noexcept nogil:
+    """Z for k rows V, up to a block, behind those that are there; the log determinant has them then, the counts not"""
     cdef Py_ssize_t block = block_rows(job.P), i
+    cdef double *Z = job.Z[kind] + job.count[kind] * job.P
     cdef double *least = job.work + job.P
     cdef double *S = least + block
     cdef double part, squares
     cdef Status status
     product_rows(job, V, Z, k)
-    # S[k, l] = Z[k, p] V[l, p]^T
-    product(False, True, k, k, job.P, Z, V, FBP_ZERO, NULL, S)
+    inner_products(Z, V, S, k, job.P)
     for i in range(k * k):
         S[i] = -S[i] if kind == REMOVED else S[i]
     for i in range(k):
@@ -261,25 +262,24 @@ cdef Status change_at_once(
 cdef Status change_by_blocks(
     Job *job, const double *B, const double *weights, Py_ssize_t n, int kind, bint at_once,
 ) noexcept nogil:
-    """Let the rows wait, or give every block to H at once; then those that waited before stay where they are"""
+    """Let the rows wait, or only until there are enough; then those that waited before stay where they are"""
     cdef Py_ssize_t blocks = (n + block_rows(job.P) - 1) // block_rows(job.P), start = 0, rows
-    cdef double *Z = job.Z[kind] + job.count[kind] * job.P
-    cdef Status status
+    cdef double *kept = job.Z[kind]
+    cdef Status status = DONE
     if at_once:
+        job.Z[kind] += job.count[kind] * job.P
         job.count[ADDED] = job.count[REMOVED] = 0
     for blocks in range(blocks, 0, -1):
         rows = (n - start + blocks - 1) // blocks
-        status = next_rows(job, scaled_rows(job, B, weights, start, rows), rows, kind, Z)
+        status = next_rows(job, scaled_rows(job, B, weights, start, rows), rows, kind)
         if status != DONE:
-            return status
-        if at_once:
-            rank_update(Z, job.H, rest_of(job), rows, job.P, -1 if kind == ADDED else 1)
-            job.fresh = False
-        else:
-            job.count[kind] += rows
-            Z += rows * job.P
+            break
+        job.count[kind] += rows
         start += rows
-    return DONE
+        if at_once and (job.count[kind] >= PENDING or blocks == 1):
+            settle(job, False)
+    job.Z[kind] = kept
+    return status
 
 
 cdef Status change_by_inverting(

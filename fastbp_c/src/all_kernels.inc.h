@@ -20,6 +20,7 @@ static const TABLE NAME(kernels) = {
     .sgd = NAME(sgd),
     .adam = NAME(adam),
     .symv = NAME(symv),
+    .dot = NAME(dot),
     .cholesky = NAME(cholesky),
     .solve = NAME(solve),
 #if HAS_VECTORS

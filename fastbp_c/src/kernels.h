@@ -54,6 +54,8 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
                      REAL rest1, REAL beta2, REAL rest2, REAL root_scale, REAL epsilon, REAL decay);         \
         /* y = H x, H the symmetric matrix of a lower triangle with leading dimension ld; y apart from x */          \
         void (*symv)(ptrdiff_t n, const REAL *H, ptrdiff_t ld, const REAL *x, REAL *y);                      \
+        /* returns sum_i x[i] y[i] */                                                                        \
+        REAL (*dot)(ptrdiff_t n, const REAL *x, const REAL *y);                                              \
         /* S = R^T R in the upper triangle; returns whether every pivot is finite and above least[j] */      \
         int (*cholesky)(ptrdiff_t k, REAL *S, const REAL *least);                                            \
         /* Z = R^-T Z for k rows of n, R upper triangular */                                                 \

@@ -57,6 +57,24 @@ static void NAME(symv)(ptrdiff_t n, const REAL *restrict H, ptrdiff_t ld, const 
     }
 }
 
+static REAL NAME(dot)(ptrdiff_t n, const REAL *x, const REAL *y)
+{
+    REAL s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    ptrdiff_t i = 0;
+    for (; i + 4 * STRIP <= n; i += 4 * STRIP) {
+        SIMD(reduction(+ : s0, s1, s2, s3))
+        for (ptrdiff_t j = i; j < i + STRIP; j++) {
+            s0 += x[j] * y[j];
+            s1 += x[j + STRIP] * y[j + STRIP];
+            s2 += x[j + 2 * STRIP] * y[j + 2 * STRIP];
+            s3 += x[j + 3 * STRIP] * y[j + 3 * STRIP];
+        }
+    }
+    SIMD(reduction(+ : s0))
+    for (ptrdiff_t j = i; j < n; j++) s0 += x[j] * y[j];
+    return (s0 + s1) + (s2 + s3);
+}
+
 /* S = R^T R, R over the upper triangle of S; the strict lower triangle is neither read nor written. Returns whether
  * every pivot R[j, j]^2 is finite and above least[j], and stops at the first that is not. */
 static int NAME(cholesky)(ptrdiff_t k, REAL *restrict S, const REAL *restrict least)
