@@ -458,7 +458,7 @@ def _rows(B: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[Any], NDArra
         if array.ndim not in (1, 2):
             raise ValueError(f"B: expected one row (1 dimension) or rows (2 dimensions), got shape {array.shape}")
         if array.ndim == 1 and weights is not None and np.ndim(weights) == 0:
-            weights = [weights]  # type: ignore[list-item]
+            weights = np.reshape(np.asarray(weights), 1)
         rows = cast("B", array, FLOAT64)
         if array.ndim == 1:
             rows = rows.reshape(1, -1)
@@ -484,5 +484,6 @@ def _operand(v: ArrayLike, n: int, axis: int) -> NDArray[Any]:
     if array.ndim not in (1, 2):
         raise ValueError(f"v: expected a vector or a matrix, got shape {array.shape}")
     if array.shape[axis] != n:
-        raise ValueError(f"v: expected {n} {'rows' if axis == 0 else 'columns'} (n of the inverse), got shape {array.shape}")
+        what = "rows" if axis == 0 else "columns"
+        raise ValueError(f"v: expected {n} {what} (n of the inverse), got shape {array.shape}")
     return array

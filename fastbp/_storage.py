@@ -44,7 +44,7 @@ def save_inverse(inverse: WoodburyInverse, path: str | os.PathLike[str]) -> None
     header = json.dumps({"__metadata__": metadata, "matrix": tensor}).encode()
     header += b" " * (-len(header) % 8)
     stored = matrix.astype("<f8", copy=False)
-    _write(path, [len(header).to_bytes(8, "little"), header, memoryview(stored.reshape(-1))])
+    _write(path, [len(header).to_bytes(8, "little"), header, stored.reshape(-1).data])
 
 
 def _write(path: str | os.PathLike[str], content: Iterable[bytes | memoryview]) -> None:
@@ -156,7 +156,7 @@ def _inverse_in(name: str, file: Any, metadata: dict[str, str]) -> WoodburyInver
     matrix = new_square("load", shape[0])
     with open(name, "rb") as content:  # past the header, into the place where it is to live
         content.seek(8 + int.from_bytes(content.read(8), "little"))
-        if content.readinto(memoryview(matrix.reshape(-1)).cast("B")) != matrix.nbytes:
+        if content.readinto(matrix.reshape(-1).data.cast("B")) != matrix.nbytes:
             raise ValueError(f"expected {matrix.nbytes} bytes of numbers, got fewer")
     if sys.byteorder == "big":
         matrix.byteswap(inplace=True)

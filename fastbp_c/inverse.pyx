@@ -39,7 +39,7 @@ cdef int check_status(Status status, int kind, str inverse) except -1:
     if status == DONE:
         return 0
     if status != INDEFINITE:
-        raise ValueError("B: expected rows b with a finite b^T b in float64, also with the inverse between, got overflow")
+        raise ValueError("B: expected rows b with b^T H^-1 b finite in float64, got overflow")
     if kind == REMOVED:
         raise np.linalg.LinAlgError("B: expected rows that were added before, got some without which the matrix is not "
                                     "positive definite")
