@@ -33,13 +33,16 @@ class ByFastbp:
         self.inverse, self.B = fastbp.WoodburyInverse(P, ALPHA), B
 
     def one_by_one(self):
+        """Add the rows, each in a step of its own."""
         for b in self.B:
             self.inverse.update(b)
 
     def at_once(self):
+        """Add all rows in one step."""
         self.inverse.update(self.B)
 
     def matrix(self):
+        """The inverse, both triangles."""
         return self.inverse.matrix
 
 
@@ -50,17 +53,20 @@ class ByNumpy:
         self.H, self.B = np.eye(P) / ALPHA, B
 
     def one_by_one(self):
+        """Add the rows, each in a step of its own."""
         for b in self.B:
             u = self.H @ b
             self.H -= np.outer(u, u) / (1 + b @ u)
 
     def at_once(self):
+        """Add all rows in one step."""
         U = self.B @ self.H
         S = U @ self.B.T
         S.flat[:: len(S) + 1] += 1
         self.H -= U.T @ np.linalg.solve(S, U)
 
     def matrix(self):
+        """The inverse, both triangles."""
         return self.H
 
 
@@ -73,11 +79,13 @@ class ByBlas:
         self.u, self.U = np.empty(P), np.empty((P, len(B)), order="F")
 
     def one_by_one(self):
+        """Add the rows, each in a step of its own."""
         for b in self.B:
             blas.dsymv(1.0, self.H, b, y=self.u, overwrite_y=1, lower=1)
             blas.dsyr(-1 / (1 + b @ self.u), self.u, a=self.H, overwrite_a=1, lower=1)
 
     def at_once(self):
+        """Add all rows in one step."""
         blas.dsymm(1.0, self.H, self.columns, c=self.U, overwrite_c=1, lower=1)
         S = self.columns.T @ self.U
         S.flat[:: len(S) + 1] += 1
@@ -86,6 +94,7 @@ class ByBlas:
         blas.dsyrk(-1.0, self.U, beta=1.0, c=self.H, overwrite_c=1, lower=1)
 
     def matrix(self):
+        """The inverse, both triangles."""
         return np.tril(self.H) + np.tril(self.H, -1).T
 
 

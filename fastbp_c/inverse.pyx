@@ -273,12 +273,12 @@ def woodbury_update(cnp.ndarray H_inv not None, cnp.ndarray B not None, cnp.ndar
     job.P = H_inv.shape[0]
     job.room = min(k, pending_room(job.P))
     job.alpha = 1
-    job.logdet = job.rest = 0
+    job.logdet = job.rest = job.trace = job.taken = 0
     job.H = <double *> cnp.PyArray_DATA(H_inv)
     job.count[ADDED] = job.count[REMOVED] = 0
     job.fresh = False
     # A call that may have to put the matrix back finds it in the upper triangle, if that is the lower one to the bit.
-    cdef bint symmetric = k <= job.room and k <= job.P or np.array_equal(H_inv, H_inv.T)
+    cdef bint symmetric = k <= min(job.P, block_rows(job.P)) or np.array_equal(H_inv, H_inv.T)
     cdef cnp.ndarray kept = None if symmetric else H_inv.copy()
     job.mirrored = symmetric
     cdef size_t needed = job_work(job.P, job.room)

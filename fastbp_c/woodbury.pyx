@@ -47,7 +47,7 @@ cdef void begin(Job *job) noexcept nogil:
     """H = I / alpha, in the lower triangle"""
     diagonal_matrix(job, 1 / job.alpha)
     job.logdet = job.P * log(job.alpha)
-    job.rest = 0
+    job.rest = job.trace = job.taken = 0
     job.count[ADDED] = job.count[REMOVED] = 0
     job.fresh = True
     job.mirrored = False

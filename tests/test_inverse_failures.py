@@ -220,7 +220,7 @@ def test_in_place_overlap():
         woodbury_update(H, H)
 
 
-@pytest.mark.parametrize("N", [1, 10, 60, 200, 400])
+@pytest.mark.parametrize("N", [1, 10, 60, 100, 200, 400])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_in_place_on_what_is_not_positive_definite(symmetric, N):
     """Put back to the bit, the upper triangle too, even if it is not quite the lower one."""
