@@ -15,7 +15,8 @@ cdef enum:
     OWN_LIMIT = 1 << 26     # multiply-adds up to which tiles beat BLAS, however many cores there are
     FEW_ROWS = 32           # up to which they beat it however large the matrix is: BLAS packs all of it
     TILE = 128              # of the matrix, for the own product: 128 KiB, used twice while it is in the cache
-    PANEL = 48              # rows of the matrix, for the own update
+    PANEL = 24              # rows of the matrix, for the own update
+    LEAST_PIVOTS = 32       # of an inversion, at a time
     PRODUCT_ROWS = 24       # of a symmetric product of rows
     SINGLE_ROWS = 2         # rows that are multiplied one by one
     SOLVED_ROWS = 12        # of a triangular system, between products
@@ -233,7 +234,7 @@ cdef Status invert(
     Z = R^-T (H[k, rest], I), all of -Z^T Z is what has to be added. Swept rows carry the opposite sign until they
     have met all others. A pivot has to be above `floor` times its element of the diagonal.
     """
-    cdef Py_ssize_t block = block_rows(P), start = 0, k, i, j
+    cdef Py_ssize_t block = min(block_rows(P), max(<Py_ssize_t> LEAST_PIVOTS, P // 16)), start = 0, k, i, j
     cdef double *Z = work
     cdef double *S = Z + block * P
     cdef double *least = S + block * block
