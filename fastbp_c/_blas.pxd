@@ -36,15 +36,18 @@ cdef inline void symm(
         dsymm(&side, &uplo, &n_, &m_, &one, <double *> H, &ld, <double *> A, &ld, &nothing, C, &ld)
 
 
-cdef inline void syrk(Py_ssize_t n, Py_ssize_t k, floating alpha, const floating *A, floating *C) noexcept nogil:
+cdef inline void syrk(
+    Py_ssize_t n, Py_ssize_t k, floating alpha, const floating *A, Py_ssize_t lda, floating *C, Py_ssize_t ldc,
+) noexcept nogil:
     """C[n, n] += alpha A[k, n]^T A[k, n], the lower triangle of it"""
     cdef char uplo = c"U", trans = c"N"
     cdef floating one = 1
-    cdef blas_int n_ = <blas_int> n, k_ = <blas_int> k, ld = <blas_int> max(1, n)
+    cdef blas_int n_ = <blas_int> n, k_ = <blas_int> k
+    cdef blas_int lda_ = <blas_int> max(1, lda), ldc_ = <blas_int> max(1, ldc)
     if floating is float:
-        ssyrk(&uplo, &trans, &n_, &k_, &alpha, <float *> A, &ld, &one, C, &ld)
+        ssyrk(&uplo, &trans, &n_, &k_, &alpha, <float *> A, &lda_, &one, C, &ldc_)
     else:
-        dsyrk(&uplo, &trans, &n_, &k_, &alpha, <double *> A, &ld, &one, C, &ld)
+        dsyrk(&uplo, &trans, &n_, &k_, &alpha, <double *> A, &lda_, &one, C, &ldc_)
 
 
 cdef inline void trsm(Py_ssize_t k, Py_ssize_t n, const floating *R, floating *Z) noexcept nogil:

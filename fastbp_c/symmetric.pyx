@@ -7,7 +7,7 @@ than they bring reaches it. `benches/bench_inverse.py` is behind the constants.
 from libc.math cimport INFINITY, log
 from libc.string cimport memcpy, memset
 
-from fastbp_c._blas cimport symm, syrk, trsm
+from fastbp_c._blas cimport gemm, symm, syrk, trsm
 from fastbp_c.product cimport product
 from fastbp_c.simd cimport FBP_ADD, FBP_ZERO, kernels_d, own_limit
 
@@ -15,6 +15,7 @@ cdef enum:
     OWN_LIMIT = 1 << 26     # multiply-adds up to which tiles beat BLAS, however many cores there are
     FEW_ROWS = 32           # up to which they beat it however large the matrix is: BLAS packs all of it
     TILE = 128              # of the matrix, for the own product: 128 KiB, used twice while it is in the cache
+    SYRK_COLUMNS = 4096     # of the matrix, in one call of BLAS
     PANEL = 24              # rows of the matrix, for the own update
     LEAST_PIVOTS = 32       # of an inversion, at a time
     PRODUCT_ROWS = 24       # of a symmetric product of rows
@@ -159,11 +160,23 @@ cdef void rank_update(
     while start < m:
         rows = min(block, m - start)
         if by_blas(0.5 * P * P * rows):
-            # H[p, q] += sign Z[m, p]^T Z[m, q]
-            syrk(P, rows, sign, Z + start * P, H)
+            rank_update_by_blas(Z + start * P, H, rows, P, sign)
         else:
             rank_update_by_panels(Z + start * P, H, work, rows, P, sign)
         start += rows
+
+
+cdef void rank_update_by_blas(const double *Z, double *H, Py_ssize_t m, Py_ssize_t P, double sign) noexcept nogil:
+    """SYRK in parts: with two threads and 15000 columns, that of OpenBLAS 0.3.30 runs over the end of its buffer"""
+    cdef Py_ssize_t i = 0, rows
+    while i < P:
+        rows = min(P - i, <Py_ssize_t> SYRK_COLUMNS)
+        if i > 0:
+            # H[r, q] += sign Z[m, r]^T Z[m, q]   for q < i
+            gemm(c"T", c"N", rows, i, m, sign, Z + i, P, Z, P, <double> 1, H + i * P, P)
+        # H[r, q] += sign Z[m, r]^T Z[m, q]   for q from i on
+        syrk(rows, m, sign, Z + i, P, H + i * P + i, P)
+        i += SYRK_COLUMNS
 
 
 cdef void rank_update_by_panels(
