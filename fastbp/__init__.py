@@ -3,9 +3,18 @@
 from fastbp._blocks import affine, affine_backward, delta_backward
 from fastbp._check_gradient import GradientReport, check_gradient
 from fastbp._config import show_config
+from fastbp._curvature import (
+    gauss_newton,
+    gauss_newton_diagonal,
+    hessian,
+    hessian_diagonal,
+    jacobian,
+    parameter_jacobian,
+)
 from fastbp._derivatives import loss, loss_and_gradient, per_sample_gradients
+from fastbp._images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
 from fastbp._inverse import WoodburyInverse, inverse_outer_product, woodbury_update
-from fastbp._layers import Affine
+from fastbp._layers import Affine, Layer, Shared, Tied
 from fastbp._network import Network, mlp
 from fastbp._storage import load
 from fastbp._training import History, Trainer
@@ -16,9 +25,16 @@ __all__ = [
     "SGD",
     "Adam",
     "Affine",
+    "AveragePool2d",
+    "Conv1d",
+    "Conv2d",
     "GradientReport",
     "History",
+    "Layer",
+    "MaxPool2d",
     "Network",
+    "Shared",
+    "Tied",
     "Trainer",
     "WoodburyInverse",
     "__version__",
@@ -26,11 +42,17 @@ __all__ = [
     "affine_backward",
     "check_gradient",
     "delta_backward",
+    "gauss_newton",
+    "gauss_newton_diagonal",
+    "hessian",
+    "hessian_diagonal",
     "inverse_outer_product",
+    "jacobian",
     "load",
     "loss",
     "loss_and_gradient",
     "mlp",
+    "parameter_jacobian",
     "per_sample_gradients",
     "show_config",
     "woodbury_update",

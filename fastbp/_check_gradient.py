@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp._convert import random_generator, real_number, whole_number
-from fastbp._derivatives import _batch, loss_and_gradient
+from fastbp._derivatives import batch, loss_and_gradient
 from fastbp._derivatives import loss as loss_of
 from fastbp._network import Network, _rebuild
 
@@ -104,7 +104,7 @@ def check_gradient(
     >>> print(check_gradient(net, X, np.zeros((4, 2))).passed)
     True
     """
-    _batch(net, X, T, reduction, sample_weight)
+    batch(net, X, T, reduction, sample_weight)
     max_parameters = whole_number("max_parameters", max_parameters, 1)
     options: dict[str, Any] = {"loss": loss, "reduction": reduction, "sample_weight": sample_weight}
     usual = 1e-7 if net.dtype == np.float64 else 1e-4

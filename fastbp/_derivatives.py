@@ -62,7 +62,7 @@ def loss(
     >>> loss(net, [[1, 2], [3, 4]], [2, 4], reduction="mean")
     5.0
     """
-    X, T, weight, scale = _batch(net, X, T, reduction, sample_weight)
+    X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     return scale * net._plan.loss(net.parameters, X, T, weight, loss)
 
 
@@ -108,7 +108,7 @@ def loss_and_gradient(
     >>> loss_and_gradient(net, [[1.0], [2.0]], [[3.0], [5.0]])
     (17.0, array([-13.,  -8.]))
     """
-    X, T, weight, scale = _batch(net, X, T, reduction, sample_weight)
+    X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     if out is None:
         out = np.empty(net.n_parameters, net.dtype)
     value = net._plan.loss_and_gradient(net.parameters, X, T, weight, loss, scale, output_array(out))
@@ -150,7 +150,7 @@ def per_sample_gradients(
     -----
     One backward pass, and then N P products written once: the cost is that of filling the result.
     """
-    X, T, weight, scale = _batch(net, X, T, reduction, sample_weight)
+    X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     if out is None:
         out = new_array("per_sample_gradients", (X.shape[0], net.n_parameters), net.dtype)
     net._plan.per_sample_gradients(net.parameters, X, T, weight, loss, scale, output_array(out))
@@ -184,12 +184,17 @@ def _one_hot(net: Network, labels: NDArray[Any], rows: int, name: str) -> NDArra
     return rows_of
 
 
-def _batch(
+def check_network(net: Any) -> None:
+    """TypeError unless it is a network."""
+    if not isinstance(net, Network):
+        raise TypeError(f"net: expected a Network, got {type(net).__name__}")
+
+
+def batch(
     net: Network, X: ArrayLike, T: ArrayLike, reduction: str, sample_weight: ArrayLike | None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, float]:
     """The arguments as the kernels take them, and what the sum is multiplied by."""
-    if not isinstance(net, Network):
-        raise TypeError(f"net: expected a Network, got {type(net).__name__}")
+    check_network(net)
     if not isinstance(reduction, str):
         raise TypeError(f"reduction: expected 'sum' or 'mean', got {type(reduction).__name__}")
     if reduction not in ("sum", "mean"):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fastbp._network import Network
+
 
 class WoodburyInverse:
     """The inverse of ``αI + Σ w b bᵀ``, kept up to date as rows b are added and removed.
@@ -78,6 +80,55 @@ class WoodburyInverse:
         if n > LARGEST_DIMENSION:
             raise too_large("n", n)
         self._core = kernels.Inverse(new_square("WoodburyInverse", n), alpha, None)
+
+    @classmethod
+    def from_network(
+        cls,
+        net: Network,
+        X: ArrayLike,
+        T: ArrayLike | None = None,
+        *,
+        alpha: float,
+        loss: str | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> WoodburyInverse:
+        """The inverse of ``αI + G``, G being a network's Gauss-Newton matrix, by one row for each sample and output.
+
+        Parameters
+        ----------
+        net : Network
+        X : array_like of shape (N, D)
+            One sample a row; they are taken in chunks.
+        T : array_like of shape (N, K) or (N,), optional
+            As for `loss`. Only the cross-entropy's sums over classes count; by default they are 1.
+        alpha : float
+            Above 0.
+        loss, sample_weight
+            As for `loss`; the weights have to be at least 0.
+
+        Returns
+        -------
+        WoodburyInverse
+            Of ``inv(gauss_newton(net, X, T) + αI)``, ready for the samples to come.
+
+        Raises
+        ------
+        TypeError, ValueError, OverflowError, MemoryError, numpy.linalg.LinAlgError
+            As `gauss_newton`, `WoodburyInverse` and `update` do.
+
+        Notes
+        -----
+        For one identity output it is PRML (5.86) to (5.89). 3 N K P² flops, or N K P² + P³ as long as the first chunk
+        holds all rows; a chunk has 3 P / 4 rows, or as many as 256 MiB hold.
+        """
+        from fastbp._derivatives import check_network
+        from fastbp._inverse_rows import gauss_newton_rows
+
+        check_network(net)
+        inverse = cls(net.n_parameters, alpha)
+        for rows, weights in gauss_newton_rows(net, X, T, loss, sample_weight):
+            inverse.update(rows, weights)
+        return inverse
 
     @property
     def n(self) -> int:

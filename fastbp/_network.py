@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp._architecture import arrange, checked_layers, describe, layers_of, specification
 from fastbp._convert import as_numbers, cast, network_dtype, output_array, random_generator, real_array
-from fastbp._layers import Affine, check_activation, layer_size
+from fastbp._layers import Affine, Layer, check_activation, layer_size
 from fastbp._memory import new_array
 from fastbp_c.network import Plan
 
@@ -28,8 +29,9 @@ class Network:
 
     Parameters
     ----------
-    layers : iterable of Affine
-        Each takes as many inputs as the one before it has outputs. The same object twice shares its parameters.
+    layers : iterable of Layer
+        `Affine`, `Tied`, `Shared`, convolutions and pools. Each takes as many inputs as the one before it has outputs.
+        The same object twice shares its parameters.
     dtype : {"float64", "float32"}, optional
         What the network computes in, from end to end.
     seed : int, numpy.random.Generator or None, optional
@@ -44,10 +46,11 @@ class Network:
         All parameters, in layer order each layer's own `W` (row-major) and then its own `b`. Contiguous and writable;
         assigning to the attribute copies in.
     weights, biases : tuple of ndarray
-        One view into `parameters` per layer; a layer without a bias has None.
+        One view into `parameters` per layer: `W` as ``(n_in, n_out)``, for a shared layer or a convolution those of a
+        group or patch, for a `Tied` layer the other's, transposed. A layer without weights or a bias has None.
     n_parameters, n_inputs, n_outputs : int
         P, D and K.
-    layers : tuple of Affine
+    layers : tuple of Layer
         The layers as given.
     dtype : numpy.dtype
         float64 or float32.
@@ -72,26 +75,27 @@ class Network:
     array([[0.33333333, 0.33333333, 0.33333333]])
     """
 
-    __slots__ = ("_dtype", "_layers", "_parameters", "_plan")
+    __slots__ = ("_architecture", "_dtype", "_layers", "_parameters", "_plan")
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
         self,
-        layers: Iterable[Affine],
+        layers: Iterable[Layer],
         *,
         dtype: Any = "float64",
         seed: int | np.random.Generator | None = None,
         init: str | None = None,
     ) -> None:
         self._dtype = network_dtype(dtype)
-        self._layers = _checked_layers(layers)
-        self._plan = Plan(self._dtype.num, _specification(self._layers))
+        self._layers = checked_layers(layers)
+        self._architecture = arrange(self._layers)
+        self._plan = Plan(self._dtype.num, self._architecture.slots, specification(self._layers, self._architecture))
         # A view, so that nobody can resize it.
         self._parameters = new_array("parameters", (self._plan.n_parameters,), self._dtype)[:]
         _initialize(self, seed, init)
 
     @property
-    def layers(self) -> tuple[Affine, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """The layers as given."""
         return self._layers
 
@@ -128,20 +132,21 @@ class Network:
         self._parameters[...] = cast("parameters", array, self._dtype)
 
     @property
-    def weights(self) -> tuple[NDArray[Any], ...]:
-        """One (n_in, n_out) view into the parameters per layer."""
+    def weights(self) -> tuple[NDArray[Any] | None, ...]:
+        """One view into the parameters per layer, or None where there are no weights."""
         return tuple(
-            self._parameters[place : place + layer.n_in * layer.n_out].reshape(layer.n_in, layer.n_out)
-            for layer, (place, _) in zip(self._layers, self._plan.offsets, strict=True)
+            None if use.matrix < 0 else self._slot(use.matrix).T if use.transposed else self._slot(use.matrix)
+            for use in self._architecture.uses
         )
 
     @property
     def biases(self) -> tuple[NDArray[Any] | None, ...]:
-        """One (n_out,) view into the parameters per layer, or None where there is no bias."""
-        return tuple(
-            self._parameters[place : place + layer.n_out] if place >= 0 else None
-            for layer, (_, place) in zip(self._layers, self._plan.offsets, strict=True)
-        )
+        """One view into the parameters per layer, or None where there is no bias."""
+        return tuple(None if use.bias < 0 else self._slot(use.bias)[0] for use in self._architecture.uses)
+
+    def _slot(self, slot: int) -> NDArray[Any]:
+        start, end = self._architecture.places[slot : slot + 2]
+        return self._parameters[start:end].reshape(self._architecture.slots[slot])
 
     def forward(self, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Compute the outputs.
@@ -285,44 +290,7 @@ def mlp(sizes: Sequence[int], activation: str = "tanh", output: str = "identity"
     return Network([Affine(*pair, output if l == last else activation) for l, pair in pairs], **network_options)
 
 
-def describe(layers: Sequence[Affine]) -> list[dict[str, Any]]:
-    """The layers as plain data, each repeated object as a reference to its first place."""
-    first: dict[int, int] = {}
-    description: list[dict[str, Any]] = []
-    for l, layer in enumerate(layers):
-        if first.setdefault(id(layer), l) < l:
-            description.append({"kind": "repeat", "of": first[id(layer)]})
-        else:
-            description.append(
-                {
-                    "kind": "affine",
-                    "n_in": layer.n_in,
-                    "n_out": layer.n_out,
-                    "activation": layer.activation,
-                    "bias": layer.bias,
-                }
-            )
-    return description
-
-
-def layers_of(description: Any) -> list[Affine]:
-    """The layers that `describe` described; ValueError or TypeError if it did not."""
-    if not isinstance(description, list):
-        raise ValueError(f"layers: expected a list, got {type(description).__name__}")
-    layers: list[Affine] = []
-    for entry in description:
-        options = dict(entry) if isinstance(entry, dict) else {}
-        kind = options.pop("kind", None)
-        if kind == "affine" and options.keys() == {"n_in", "n_out", "activation", "bias"}:
-            layers.append(Affine(**options))
-        elif kind == "repeat" and type(options.get("of")) is int and 0 <= options["of"] < len(layers):
-            layers.append(layers[options["of"]])
-        else:
-            raise ValueError(f"layers: expected the description of a layer, got {entry!r:.200}")
-    return layers
-
-
-def _rebuild(layers: Iterable[Affine], dtype: Any, parameters: NDArray[Any]) -> Network:
+def _rebuild(layers: Iterable[Layer], dtype: Any, parameters: NDArray[Any]) -> Network:
     net = Network(layers, dtype=dtype, init="zeros")
     net.parameters = parameters
     return net
@@ -330,27 +298,6 @@ def _rebuild(layers: Iterable[Affine], dtype: Any, parameters: NDArray[Any]) -> 
 
 def _rebuild_from_description(description: Any, dtype: str, parameters: NDArray[Any]) -> Network:
     return _rebuild(layers_of(description), dtype, parameters)
-
-
-def _checked_layers(layers: Iterable[Affine]) -> tuple[Affine, ...]:
-    try:
-        given = iter(layers)
-    except TypeError:
-        raise TypeError(f"layers: expected a sequence of layers, got {type(layers).__name__}") from None
-    checked = []
-    for layer in given:  # the first wrong one ends it, however many there are
-        if not isinstance(layer, Affine):
-            raise TypeError(f"layers: expected layers such as Affine, got {type(layer).__name__}")
-        checked.append(layer)
-    return tuple(checked)
-
-
-def _specification(layers: tuple[Affine, ...]) -> list[tuple[Any, ...]]:
-    first: dict[int, int] = {}
-    return [
-        (layer.activation, layer.n_in, layer.n_out, layer.bias, first.setdefault(id(layer), l))
-        for l, layer in enumerate(layers)
-    ]
 
 
 def _initialize(net: Network, seed: int | np.random.Generator | None, init: str | None) -> None:
@@ -364,11 +311,12 @@ def _initialize(net: Network, seed: int | np.random.Generator | None, init: str 
         return
     done: set[int] = set()
     for layer, W in zip(net.layers, net.weights, strict=True):
-        if id(layer) in done:
+        if W is None or layer._owner()[0] is not layer or id(layer) in done:
             continue
         done.add(id(layer))
         he = init == "he_uniform" or (init is None and layer.activation in HE_ACTIVATIONS)
-        bound = np.sqrt(6 / (layer.n_in if he else layer.n_in + layer.n_out))
+        fan_in, fan_out = layer._fans()
+        bound = np.sqrt(6 / (fan_in if he else fan_in + fan_out))
         drawn = W.reshape(-1)
         for start in range(0, drawn.size, DRAWN_AT_ONCE):
             part = drawn[start : start + DRAWN_AT_ONCE]

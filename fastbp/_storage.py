@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp._architecture import arrange, describe, layers_of
 from fastbp._convert import shown
 from fastbp._inverse import WoodburyInverse, _living_in
 from fastbp._memory import new_square
-from fastbp._network import Network, _rebuild, describe, layers_of
+from fastbp._network import Network, _rebuild
 from fastbp_c.boundary import all_finite
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _network_in(file: Any, metadata: dict[str, str]) -> Network:
     dtype = {"F32": "float32", "F64": "float64"}.get(file.get_slice("parameters").get_dtype())
     if dtype is None:
         raise ValueError("expected parameters in float32 or float64, got another type")
-    needed, shape = _count(layers), file.get_slice("parameters").get_shape()
+    needed, shape = arrange(layers).places[-1], file.get_slice("parameters").get_shape()
     if shape != [needed]:
         raise ValueError(f"expected {needed} parameters for these layers, got shape {tuple(shape)}")
     return _rebuild(layers, dtype, file.get_tensor("parameters"))
@@ -177,11 +178,6 @@ def _name_of(path: Any) -> str:
     if "\0" in name:
         raise ValueError(f"path: expected a name without NUL, got {shown(name)}")
     return name
-
-
-def _count(layers: list[Any]) -> int:
-    own = {id(layer): layer for layer in layers}.values()
-    return sum(layer.n_in * layer.n_out + layer.bias * layer.n_out for layer in own)
 
 
 def _flush_folder(folder: str) -> None:

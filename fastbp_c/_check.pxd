@@ -62,6 +62,14 @@ cdef inline int check_matrix(
     return check_layout(name, x, writeable)
 
 
+cdef inline int check_shape(str name, cnp.ndarray x, int typenum, tuple shape, str what, bint writeable) except -1:
+    """An array of that shape and of any number of dimensions."""
+    check_dtype(name, x, typenum)
+    if tuple_of(x) != shape:
+        raise ValueError(f"{name}: expected shape {shape} ({what}), got shape {tuple_of(x)}")
+    return check_layout(name, x, writeable)
+
+
 cdef inline int check_floating(str name, cnp.ndarray x) except -1:
     """Its type number: float32 or float64."""
     cdef int typenum = cnp.PyArray_TYPE(x)

@@ -106,7 +106,7 @@ cdef void delta(
     """result = h'(a) * (delta_next W^T); h1: N n_in elements of work"""
     simd.activate(activation, N * n_in, a, result, h1, NULL)
     affine_delta(delta_next, W, result, N, n_in, n_out)
-    simd.multiply(N * n_in, h1, result)
+    simd.multiply(N, 1, n_in, h1, result)
 
 
 def delta_backward(

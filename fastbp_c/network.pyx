@@ -4,32 +4,23 @@ cimport cython
 cimport numpy as cnp
 from libc.stdlib cimport calloc, free
 
-from fastbp_c._check cimport LARGEST_DIMENSION, check_apart, check_matrix, check_vector
-from fastbp_c.activation cimport activation_id
+from fastbp_c._check cimport check_apart, check_matrix, check_vector
+from fastbp_c.linear cimport strip_size
 from fastbp_c.loss cimport loss_id
 from fastbp_c.passes cimport batch_gradient, batch_loss, predict, sample_gradients
-from fastbp_c.records cimport Layer, Net, work_size
-from fastbp_c.simd cimport FBP_SOFTMAX
-from fastbp_c.workspace cimport Workspace
+from fastbp_c.records cimport MAXIMUM, PRODUCT, Layer, Net, fill_layer, plain_layer, plain_slots, work_size
+from fastbp_c.simd cimport FBP_SOFTMAX, FBP_SQUARED_ERROR
+from fastbp_c.workspace cimport Workspace, padded
 
 cnp.import_array()
-
-cdef extern from *:
-    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     # A chunk's workspace should stay in the second-level cache, yet have rows enough for the products to run well.
     CHUNK_BYTES = 1 << 21
     SHORTEST_CHUNK = 256
     LONGEST_CHUNK = 4096
-
-
-cdef tuple plain(entry):
-    """(activation, n_in, n_out, bias, slot) in Python's own integers, whatever they came as."""
-    cdef Py_ssize_t inputs, outputs, owner
-    activation, n_in, n_out, bias, slot = entry
-    inputs, outputs, owner = n_in, n_out, slot
-    return activation, inputs, outputs, True if bias else False, owner
+    # Larger workspaces, of second derivatives, are given back to the system after the call.
+    KEPT_BYTES = 1 << 26
 
 
 cdef int check_output(out, p, X, T, weight) except -1:
@@ -43,14 +34,17 @@ cdef int check_output(out, p, X, T, weight) except -1:
 
 @cython.final
 cdef class Plan:
-    """The records of a network of affine layers, and the passes over them for arrays of one dtype.
+    """The records of a network, and the passes over them for arrays of one dtype.
 
     Parameters
     ----------
     typenum : int
         NumPy's type number of the dtype, float32 or float64.
-    layers : sequence of (activation, n_in, n_out, bias, slot)
-        `slot` is the index of the layer whose parameters this one uses: its own, or an earlier layer's.
+    slots : sequence of (rows, columns)
+        The matrices that lie one after another in the parameter vector.
+    layers : sequence of (kind, activation, n_in, n_out, groups, matrix, transposed, bias, taps)
+        `kind` is "product", "average" or "maximum", `matrix` and `bias` are indices of slots (-1 for none), `taps` is
+        an int32 table (groups, pixels of a patch) or None; see `fastbp_c.records`.
 
     Notes
     -----
@@ -58,13 +52,13 @@ cdef class Plan:
     used from several Python threads at once. A call holds at most `rows` samples' worth of workspace.
     """
 
-    def __cinit__(self, int typenum, layers):
+    def __cinit__(self, int typenum, slots, layers):
         if typenum != cnp.NPY_FLOAT and typenum != cnp.NPY_DOUBLE:
             raise TypeError(f"typenum: expected that of float32 or float64, got {typenum}")
         self.typenum = typenum
-        self.specification = tuple([plain(entry) for entry in layers])
+        self.slots = plain_slots(slots)
+        self.specification = tuple([plain_layer(layer) for layer in layers])
         self.pool = []
-        self.offsets = []
         if not self.specification:
             raise ValueError("layers: expected at least one layer, got none")
         self.net.n_layers = len(self.specification)
@@ -80,34 +74,30 @@ cdef class Plan:
     cdef int fill_records(self) except -1:
         cdef Layer *layer
         cdef Py_ssize_t l, last = self.net.n_layers - 1
+        cdef list places = []
         place = 0
-        for l, (activation, n_in, n_out, bias, slot) in enumerate(self.specification):
+        for rows, columns in self.slots:
+            places.append(place)
+            place += rows * columns
+        for l in range(last + 1):
             layer = &self.net.layers[l]
-            if not 1 <= n_in <= LARGEST_DIMENSION or not 1 <= n_out <= LARGEST_DIMENSION:
-                raise OverflowError(f"layers: expected sizes from 1 to {LARGEST_DIMENSION}, got {n_in} x {n_out}")
-            if l > 0 and n_in != self.net.layers[l - 1].n_out:
+            fill_layer(layer, self.specification[l], self.slots, places, l + 1)
+            if l > 0 and layer.n_in != self.net.layers[l - 1].n_out:
                 raise ValueError(f"layers: expected layer {l + 1} to take {self.net.layers[l - 1].n_out} inputs (the "
-                                 f"outputs of layer {l}), got {n_in}")
-            if not 0 <= slot <= l or self.specification[slot][1:] != (n_in, n_out, bias, slot):
-                raise ValueError(f"layers: expected layer {l + 1} to share an earlier layer of its own shape, "
-                                 f"got {slot}")
-            layer.activation = activation_id("activation", activation)
+                                 f"outputs of layer {l}), got {layer.n_in}")
             if layer.activation == FBP_SOFTMAX and l < last:
                 raise ValueError("layers: expected softmax on the last layer only, "
                                  f"got it on layer {l + 1} of {last + 1}")
-            layer.n_in, layer.n_out = n_in, n_out
-            if slot == l:
-                self.offsets.append((place, place + n_in * n_out if bias else -1))
-                place += n_in * n_out + (n_out if bias else 0)
-            else:
-                self.offsets.append(self.offsets[slot])
-            if place > PY_SSIZE_T_MAX // 16:
-                raise MemoryError(f"layers: expected parameters that fit in memory, got {place}")
-            layer.W, layer.b = self.offsets[l]
         seen = set()
+        self.repeats = False
         for l in range(last, -1, -1):
-            self.net.layers[l].opens = self.specification[l][4] not in seen
-            seen.add(self.specification[l][4])
+            layer = &self.net.layers[l]
+            if layer.W in seen - {-1} or layer.b in seen - {-1}:
+                self.repeats = True
+            layer.opens_W, layer.opens_b = layer.W not in seen, layer.b not in seen
+            seen |= {layer.W, layer.b}
+        if not set(places) <= seen:
+            raise ValueError("slots: expected every slot to be used by a layer, got one that is not")
         self.net.n_inputs = self.net.layers[0].n_in
         self.net.n_outputs = self.net.layers[last].n_out
         self.net.n_parameters = place
@@ -115,32 +105,56 @@ cdef class Plan:
 
     cdef int place_blocks(self) except -1:
         cdef Net *net = &self.net
+        cdef Layer *layer
         cdef Py_ssize_t l, width = 0, itemsize = 4 if self.typenum == cnp.NPY_FLOAT else 8
+        cdef double once = 0, reused = 0
         for l in range(net.n_layers):
-            net.layers[l].z = width
-            net.layers[l].h1 = width + net.layers[l].n_out
-            net.layers[l].delta = width + 2 * net.layers[l].n_out
-            width += 3 * net.layers[l].n_out
+            layer = &net.layers[l]
+            layer.z, layer.h1, layer.delta = width, width + layer.n_out, width + 2 * layer.n_out
+            width += 3 * layer.n_out
+            if layer.kind == MAXIMUM:
+                layer.chosen = width
+                width += layer.n_out
+            if layer.kind == PRODUCT:
+                once += <double> layer.rows * layer.columns
+                reused += <double> layer.rows * layer.columns * layer.groups
+            net.strip = max(net.strip, <Py_ssize_t> padded(strip_size(layer)))
         net.scratch = width
         net.X = net.scratch + 2 * net.n_outputs
         net.T = net.X + net.n_inputs
         net.width = net.T + net.n_outputs
-        net.rows = max(SHORTEST_CHUNK, min(LONGEST_CHUNK, CHUNK_BYTES // (net.width * itemsize)))
+        # A weight that serves many groups has its rows from few samples.
+        net.rows = max(<Py_ssize_t> (SHORTEST_CHUNK * once / max(once, reused)), 1,
+                       min(LONGEST_CHUNK, CHUNK_BYTES // (net.width * itemsize)))
+        for l in range(net.n_layers):  # which a gradient never touches
+            net.layers[l].h2 = net.width
+            net.width += net.layers[l].n_out
         return 0
 
     @property
     def n_parameters(self):
         return self.net.n_parameters
 
-    cdef Workspace take(self, Py_ssize_t N):
-        """A workspace for batches of N samples; the caller appends it to the pool when done."""
+    def factors(self, loss):
+        """Whether rows of derivatives give the Hessian's diagonal: no slot is used twice, and M is known by factors."""
+        cdef int output = self.net.layers[self.net.n_layers - 1].activation
+        return not self.repeats and not (output == FBP_SOFTMAX and self.loss_number(loss) == FBP_SQUARED_ERROR)
+
+    cdef Workspace take(self, Py_ssize_t N, size_t extra):
+        """A workspace for batches of N samples and that many elements beside; `give` puts it back."""
         cdef Workspace workspace
         try:
             workspace = self.pool.pop()
         except IndexError:
             workspace = Workspace()
-        workspace.reserve(work_size(&self.net, N) * (4 if self.typenum == cnp.NPY_FLOAT else 8))
+        workspace.reserve((work_size(&self.net, N) + extra) * (4 if self.typenum == cnp.NPY_FLOAT else 8))
         return workspace
+
+    cdef int give(self, Workspace workspace) except -1:
+        """Put a workspace back, unless it is large enough to be missed elsewhere."""
+        if workspace.size <= KEPT_BYTES:
+            self.pool.append(workspace)
+        return 0
 
     cdef int loss_number(self, name) except -1:
         return loss_id(self.net.layers[self.net.n_layers - 1].activation, name)
@@ -167,7 +181,7 @@ cdef class Plan:
         check_matrix("out", Y, self.typenum, N, "the rows of X", self.net.n_outputs, "the network's outputs", True)
         check_apart("out", Y, "parameters", p)
         check_apart("out", Y, "X", X)
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 predict(&self.net, N, <const float *> cnp.PyArray_DATA(p), <const float *> cnp.PyArray_DATA(X),
@@ -175,7 +189,7 @@ cdef class Plan:
             else:
                 predict(&self.net, N, <const double *> cnp.PyArray_DATA(p), <const double *> cnp.PyArray_DATA(X),
                         <double *> cnp.PyArray_DATA(Y), <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)
 
     def loss(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None, cnp.ndarray weight, loss):
         """sum_n weight_n E_n"""
@@ -185,7 +199,7 @@ cdef class Plan:
         cdef Py_ssize_t N = X.shape[0]
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef double value
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 value = batch_loss(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
@@ -195,7 +209,7 @@ cdef class Plan:
                 value = batch_loss(&self.net, error, N, <const double *> cnp.PyArray_DATA(p),
                                    <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                    <const double *> w, <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)
         return value
 
     def loss_and_gradient(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
@@ -209,7 +223,7 @@ cdef class Plan:
         cdef Py_ssize_t N = X.shape[0]
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
         cdef double value
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 value = batch_gradient(&self.net, error, N, NULL, <const float *> cnp.PyArray_DATA(p),
@@ -221,7 +235,7 @@ cdef class Plan:
                                        <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                        <const double *> w, scale, <double *> cnp.PyArray_DATA(g),
                                        <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)
         return value
 
     def per_sample_gradients(self, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
@@ -235,7 +249,7 @@ cdef class Plan:
                      True)
         check_output(G, p, X, T, weight)
         cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
-        cdef Workspace work = self.take(N)
+        cdef Workspace work = self.take(N, 0)
         with nogil:
             if self.typenum == cnp.NPY_FLOAT:
                 sample_gradients(&self.net, error, N, <const float *> cnp.PyArray_DATA(p),
@@ -247,4 +261,4 @@ cdef class Plan:
                                  <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                  <const double *> w, scale, <double *> cnp.PyArray_DATA(G),
                                  <double *> work.memory)
-        self.pool.append(work)
+        self.give(work)

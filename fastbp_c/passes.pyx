@@ -11,23 +11,15 @@ from cython cimport floating
 from libc.string cimport memset
 
 from fastbp_c cimport simd
-from fastbp_c.affine cimport affine_delta, affine_forward, affine_gradient
+from fastbp_c.linear cimport linear_forward, push_back, push_forward, slot_gradient, slot_gradient_rows
 from fastbp_c.records cimport Layer, Net, pitch
 from fastbp_c.simd cimport FBP_IDENTITY, FBP_SOFTMAX
 
 
-cdef inline const floating *part(const floating *x, Py_ssize_t place) noexcept nogil:
-    """x from that place on; NULL for a missing array (x is NULL) or part (place is negative)"""
-    if x == NULL or place < 0:
-        return NULL
-    return x + place
-
-
 cdef void forward(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *a_last, floating *work,
-    bint keep_derivatives,
+    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *a_last, floating *work, int order,
 ) noexcept nogil:
-    """a^l = z^(l-1) W^l + b^l, z^l = h_l(a^l), and h'_l(a^l) if wanted; a^L goes to a_last and is left as it is"""
+    """a^l = z^(l-1) W^l + b^l, z^l = h_l(a^l), with h' and h'' up to that order; a^L goes to a_last and is left as it is"""
     cdef Py_ssize_t block = pitch(N), l
     cdef const floating *z = X
     cdef floating *a
@@ -35,68 +27,88 @@ cdef void forward(
     for l in range(net.n_layers):
         layer = &net.layers[l]
         a = a_last if l == net.n_layers - 1 else work + layer.z * block
-        affine_forward(z, p + layer.W, part(p, layer.b), a, N, layer.n_in, layer.n_out)
+        linear_forward(layer, N, p, z, a, chosen(layer, block, work), strip(net, block, work))
         if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
-            simd.activate(layer.activation, N * layer.n_out, a, a,
-                          work + layer.h1 * block if keep_derivatives else NULL, NULL)
+            simd.activate(layer.activation, N * layer.n_out, a, a, work + layer.h1 * block if order > 0 else NULL,
+                          work + layer.h2 * block if order > 1 else NULL)
         z = a
 
 
-cdef void deltas(const Net *net, Py_ssize_t N, const floating *p, floating *work) noexcept nogil:
-    """delta^l = h'_l(a^l) * (delta^(l+1) W^(l+1)^T) for l < L, from delta^L   (PRML 5.56)"""
+cdef void step_back(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *d, floating *back,
+    const floating *work,
+) noexcept nogil:
+    """back[n, r] = h'(a^(l-1)_n) * (d[n, r] W^l^T): R rows a sample from a^l to a^(l-1), or from a^0 to X"""
+    cdef Py_ssize_t block = pitch(N)
+    push_back(&net.layers[l], N, R, p, d, back, chosen(&net.layers[l], block, work), strip(net, block, work))
+    if l > 0 and net.layers[l - 1].activation != FBP_IDENTITY:
+        simd.multiply(N, R, net.layers[l - 1].n_out, work + net.layers[l - 1].h1 * block, back)
+
+
+cdef void step_forward(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *v, floating *ahead,
+    const floating *work,
+) noexcept nogil:
+    """ahead[n, r] = h'(a^l_n) * (v[n, r] W^l): R rows a sample from z^(l-1) to z^l, or to a^L"""
+    cdef Py_ssize_t block = pitch(N)
+    cdef const Layer *layer = &net.layers[l]
+    push_forward(layer, N, R, p, v, ahead, chosen(layer, block, work), strip(net, block, work))
+    if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
+        simd.multiply(N, R, layer.n_out, work + layer.h1 * block, ahead)
+
+
+cdef void deltas(const Net *net, Py_ssize_t N, const floating *p, floating *work, bint bent) noexcept nogil:
+    """delta^l = h'_l(a^l) * (delta^(l+1) W^(l+1)^T) for l < L, from delta^L   (PRML 5.56)
+
+    If bent is set, h''_l(a^l) * (delta^(l+1) W^(l+1)^T) takes the place of h''.
+    """
     cdef Py_ssize_t block = pitch(N), l
     cdef const Layer *layer
     cdef const Layer *below
     for l in range(net.n_layers - 1, 0, -1):
         layer = &net.layers[l]
         below = &net.layers[l - 1]
-        affine_delta(work + layer.delta * block, p + layer.W, work + below.delta * block, N, layer.n_in, layer.n_out)
+        push_back(layer, N, 1, p, work + layer.delta * block, work + below.delta * block,
+                  chosen(layer, block, work), strip(net, block, work))
         if below.activation != FBP_IDENTITY:
-            simd.multiply(N * below.n_out, work + below.h1 * block, work + below.delta * block)
-
-
-cdef inline const floating *layer_input(
-    const Net *net, Py_ssize_t l, Py_ssize_t block, const floating *X, const floating *work,
-) noexcept nogil:
-    """z^(l-1)"""
-    return X if l == 0 else work + net.layers[l - 1].z * block
+            if bent:
+                simd.multiply(N, 1, below.n_out, work + below.delta * block, work + below.h2 * block)
+            simd.multiply(N, 1, below.n_out, work + below.h1 * block, work + below.delta * block)
 
 
 cdef void gradient(
-    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, const floating *work,
+    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, floating *work,
 ) noexcept nogil:
     """dE/dW^l = z^(l-1)^T delta^l, dE/db^l = sum_n delta^l_n, every use of a slot adding its term   (PRML 5.53)"""
     cdef Py_ssize_t block = pitch(N), l
     cdef const Layer *layer
     for l in range(net.n_layers - 1, -1, -1):
         layer = &net.layers[l]
-        affine_gradient(work + layer.delta * block, layer_input(net, l, block, X, work), g + layer.W,
-                        NULL if layer.b < 0 else g + layer.b, N, layer.n_in, layer.n_out,
-                        accumulate or not layer.opens)
+        slot_gradient(layer, N, layer_input(net, l, block, X, work), work + layer.delta * block,
+                      accumulate or not layer.opens_W, accumulate or not layer.opens_b, g, strip(net, block, work))
 
 
 cdef void gradient_rows(
-    const Net *net, Py_ssize_t N, const floating *X, const floating *one, floating *G, const floating *work,
+    const Net *net, Py_ssize_t N, const floating *X, floating *G, floating *work,
 ) noexcept nogil:
-    """G[n] = dE_n/dw: the outer product z^(l-1)_n delta^l_n in the place of W^l, delta^l_n in that of b^l"""
-    cdef Py_ssize_t block = pitch(N), P = net.n_parameters, l
+    """G[n] = dE_n/dw: the same for every sample by itself"""
+    cdef Py_ssize_t block = pitch(N), l
     cdef const Layer *layer
     for l in range(net.n_layers - 1, -1, -1):
         layer = &net.layers[l]
-        simd.outer(N, layer.n_in, layer.n_out, layer_input(net, l, block, X, work), work + layer.delta * block,
-                   not layer.opens, G + layer.W, P)
-        if layer.b >= 0:
-            simd.outer(N, 1, layer.n_out, one, work + layer.delta * block, not layer.opens, G + layer.b, P)
+        slot_gradient_rows(layer, N, 1, layer_input(net, l, block, X, work), layer.n_in, 0,
+                           work + layer.delta * block, layer.n_out, 0, not layer.opens_W, not layer.opens_b, G,
+                           net.n_parameters, strip(net, block, work))
 
 
 cdef double output_delta(
     const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating scale, floating *work,
+    const floating *weight, floating scale, floating *work, int order,
 ) noexcept nogil:
     """Forward pass, then delta^L = scale weight_n dE_n/da^L; returns sum_n weight_n E_n"""
     cdef Py_ssize_t block = pitch(N)
     cdef const Layer *last = &net.layers[net.n_layers - 1]
-    forward(net, N, p, X, work + last.z * block, work, True)
+    forward(net, N, p, X, work + last.z * block, work, order)
     return simd.error(last.activation, error, N, net.n_outputs, work + last.z * block, T, weight, scale,
                       work + last.delta * block, work + net.scratch * block)
 
@@ -109,7 +121,7 @@ cdef void predict(
     cdef const Layer *last = &net.layers[net.n_layers - 1]
     while start < N:
         rows = min(net.rows, N - start)
-        forward(net, rows, p, X + start * D, Y + start * K, work, False)
+        forward(net, rows, p, X + start * D, Y + start * K, work, 0)
         if last.activation == FBP_SOFTMAX:
             simd.softmax(rows, K, Y + start * K, Y + start * K)
         elif last.activation != FBP_IDENTITY:
@@ -129,7 +141,7 @@ cdef double batch_loss(
     while start < N:
         rows = min(net.rows, N - start)
         a = work + last.z * pitch(rows)
-        forward(net, rows, p, X + start * D, a, work, False)
+        forward(net, rows, p, X + start * D, a, work, 0)
         value += simd.error(last.activation, error, rows, K, a, T + start * K,
                             part(weight, start), <floating> 1, <floating *> NULL,
                             work + net.scratch * pitch(rows))
@@ -160,8 +172,8 @@ cdef double batch_gradient(
             x, t = work + net.X * block, work + net.T * block
             simd.gather(rows, D, order + start, X, work + net.X * block)
             simd.gather(rows, K, order + start, T, work + net.T * block)
-        value += output_delta(net, error, rows, p, x, t, part(weight, start), scale, work)
-        deltas(net, rows, p, work)
+        value += output_delta(net, error, rows, p, x, t, part(weight, start), scale, work, 1)
+        deltas(net, rows, p, work, False)
         gradient(net, rows, x, start > 0, g, work)
         start += rows
     return value
@@ -172,15 +184,11 @@ cdef void sample_gradients(
     const floating *weight, floating scale, floating *G, floating *work,
 ) noexcept nogil:
     """G[n] = scale weight_n dE_n/dw, overwritten"""
-    cdef Py_ssize_t start = 0, rows, i, D = net.n_inputs, K = net.n_outputs
-    cdef floating *one
+    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
     while start < N:
         rows = min(net.rows, N - start)
         output_delta(net, error, rows, p, X + start * D, T + start * K, part(weight, start),
-                     scale, work)
-        deltas(net, rows, p, work)
-        one = work + net.scratch * pitch(rows)  # the error function is done with it
-        for i in range(rows):
-            one[i] = 1
-        gradient_rows(net, rows, X + start * D, one, G + start * net.n_parameters, work)
+                     scale, work, 1)
+        deltas(net, rows, p, work, False)
+        gradient_rows(net, rows, X + start * D, G + start * net.n_parameters, work)
         start += rows

@@ -22,12 +22,38 @@ cdef extern from "kernels.h":
                         float *, float *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                 int, float *, float *) noexcept nogil
+        void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int,
+                            float *) noexcept nogil
+        void (*square)(Py_ssize_t, const float *, float *) noexcept nogil
+        void (*add)(Py_ssize_t, const float *, float *) noexcept nogil
+        void (*add_product)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*diagonal)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
+        void (*triangles)(Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*pair_products)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
+                              float *) noexcept nogil
+        void (*symmetrize)(Py_ssize_t, int, float *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const float *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const float *, float *) noexcept nogil
-        void (*multiply)(Py_ssize_t, const float *, float *) noexcept nogil
+        void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
-        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int, float *,
-                      Py_ssize_t) noexcept nogil
+        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t, int,
+                      float *, Py_ssize_t) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                               const float *, float *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                                const float *, float *) noexcept nogil
+        void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
+                        const float *, float *) noexcept nogil
+        void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
+                               const float *, float *) noexcept nogil
+        void (*maximum)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const float *,
+                        float *, int *) noexcept nogil
+        void (*pick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const float *,
+                     float *) noexcept nogil
+        void (*unpick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const float *,
+                       float *) noexcept nogil
         void (*sgd)(Py_ssize_t, const float *, float *, float *, float, float, int, float) noexcept nogil
         void (*adam)(Py_ssize_t, const float *, float *, float *, float *, float, float, float, float, float, float,
                      float, float) noexcept nogil
@@ -45,12 +71,38 @@ cdef extern from "kernels.h":
                         double *, double *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                 double, int, double *, double *) noexcept nogil
+        void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int,
+                            double *) noexcept nogil
+        void (*square)(Py_ssize_t, const double *, double *) noexcept nogil
+        void (*add)(Py_ssize_t, const double *, double *) noexcept nogil
+        void (*add_product)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*diagonal)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
+        void (*triangles)(Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*pair_products)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
+                              double *) noexcept nogil
+        void (*symmetrize)(Py_ssize_t, int, double *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const double *) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double *) noexcept nogil
-        void (*multiply)(Py_ssize_t, const double *, double *) noexcept nogil
+        void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
-        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int, double *,
-                      Py_ssize_t) noexcept nogil
+        void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t, int,
+                      double *, Py_ssize_t) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                               const double *, double *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
+                                const double *, double *) noexcept nogil
+        void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
+                        const double *, double *) noexcept nogil
+        void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
+                               const double *, double *) noexcept nogil
+        void (*maximum)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const double *,
+                        double *, int *) noexcept nogil
+        void (*pick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const double *,
+                     double *) noexcept nogil
+        void (*unpick)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, const double *,
+                       double *) noexcept nogil
         void (*sgd)(Py_ssize_t, const double *, double *, double *, double, double, int, double) noexcept nogil
         void (*adam)(Py_ssize_t, const double *, double *, double *, double *, double, double, double, double, double,
                      double, double, double) noexcept nogil
@@ -109,6 +161,102 @@ cdef inline void error_curvature(
         kernels_d.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
 
 
+cdef inline void output_factor(
+    int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, floating *F
+) noexcept nogil:
+    """M'_n = s_n sum_r F[n, r]^T F[n, r], s_n being 1, or sum_k t_nk for the cross-entropy"""
+    if floating is float:
+        kernels_f.output_factor(activation, error, N, K, a, F)
+    else:
+        kernels_d.output_factor(activation, error, N, K, a, F)
+
+
+cdef inline void sum_squares(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t width, const floating *c, const floating *rows, bint add, floating *s
+) noexcept nogil:
+    """s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2"""
+    if floating is float:
+        kernels_f.sum_squares(N, R, width, c, rows, add, s)
+    else:
+        kernels_d.sum_squares(N, R, width, c, rows, add, s)
+
+
+cdef inline void square(
+    Py_ssize_t n, const floating *x, floating *y
+) noexcept nogil:
+    """y = x^2"""
+    if floating is float:
+        kernels_f.square(n, x, y)
+    else:
+        kernels_d.square(n, x, y)
+
+
+cdef inline void add(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
+    """y += x"""
+    if floating is float:
+        kernels_f.add(n, x, y)
+    else:
+        kernels_d.add(n, x, y)
+
+
+cdef inline void add_product(
+    Py_ssize_t n, const floating *x, const floating *y, floating *z
+) noexcept nogil:
+    """z += x y"""
+    if floating is float:
+        kernels_f.add_product(n, x, y, z)
+    else:
+        kernels_d.add_product(n, x, y, z)
+
+
+cdef inline void transpose(
+    Py_ssize_t N, Py_ssize_t rows, Py_ssize_t columns, const floating *x, floating *y
+) noexcept nogil:
+    """y[n, j, i] = x[n, i, j]"""
+    if floating is float:
+        kernels_f.transpose(N, rows, columns, x, y)
+    else:
+        kernels_d.transpose(N, rows, columns, x, y)
+
+
+cdef inline void diagonal(
+    Py_ssize_t N, Py_ssize_t width, const floating *d, bint add, floating *M
+) noexcept nogil:
+    """M[n, i, i] += d[n, i]; or, unless add, M[n] = diag d[n]"""
+    if floating is float:
+        kernels_f.diagonal(N, width, d, add, M)
+    else:
+        kernels_d.diagonal(N, width, d, add, M)
+
+
+cdef inline void triangles(
+    Py_ssize_t N, Py_ssize_t width, const floating *x, floating *y
+) noexcept nogil:
+    """y[n] = the upper triangle of x[n], row by row"""
+    if floating is float:
+        kernels_f.triangles(N, width, x, y)
+    else:
+        kernels_d.triangles(N, width, x, y)
+
+
+cdef inline void pair_products(
+    Py_ssize_t N, Py_ssize_t width, Py_ssize_t i, Py_ssize_t j, Py_ssize_t count, const floating *z, floating *y
+) noexcept nogil:
+    """y[n, t] = z[n, i] z[n, j] for `count` pairs i <= j of an upper triangle, from (i, j) on"""
+    if floating is float:
+        kernels_f.pair_products(N, width, i, j, count, z, y)
+    else:
+        kernels_d.pair_products(N, width, i, j, count, z, y)
+
+
+cdef inline void symmetrize(Py_ssize_t P, bint both, floating *H) noexcept nogil:
+    """H = its upper triangle, mirrored; or, if both are to count, H + H^T"""
+    if floating is float:
+        kernels_f.symmetrize(P, both, H)
+    else:
+        kernels_d.symmetrize(P, both, H)
+
+
 cdef inline void gather(
     Py_ssize_t N, Py_ssize_t width, const Py_ssize_t *order, const floating *x, floating *rows
 ) noexcept nogil:
@@ -119,12 +267,14 @@ cdef inline void gather(
         kernels_d.gather(N, width, order, x, rows)
 
 
-cdef inline void multiply(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
-    """y *= x"""
+cdef inline void multiply(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t width, const floating *x, floating *y
+) noexcept nogil:
+    """y[n, r, :] *= x[n, :]"""
     if floating is float:
-        kernels_f.multiply(n, x, y)
+        kernels_f.multiply(N, R, width, x, y)
     else:
-        kernels_d.multiply(n, x, y)
+        kernels_d.multiply(N, R, width, x, y)
 
 
 cdef inline void column_sums(
@@ -138,14 +288,91 @@ cdef inline void column_sums(
 
 
 cdef inline void outer(
-    Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out, const floating *z, const floating *delta, bint add,
-    floating *g, Py_ssize_t stride,
+    Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out, const floating *z, Py_ssize_t z_row, const floating *delta,
+    Py_ssize_t delta_row, bint add, floating *g, Py_ssize_t g_row,
 ) noexcept nogil:
-    """g[n stride + i n_out + o] (+)= z[n, i] delta[n, o]"""
+    """g[n, i, o] (+)= z[n, i] delta[n, o], their rows z_row, delta_row and g_row apart"""
     if floating is float:
-        kernels_f.outer(N, n_in, n_out, z, delta, add, g, stride)
+        kernels_f.outer(N, n_in, n_out, z, z_row, delta, delta_row, add, g, g_row)
     else:
-        kernels_d.outer(N, n_in, n_out, z, delta, add, g, stride)
+        kernels_d.outer(N, n_in, n_out, z, z_row, delta, delta_row, add, g, g_row)
+
+
+cdef inline void gather_patches(
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
+    const floating *x, floating *patches,
+) noexcept nogil:
+    """patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on"""
+    if floating is float:
+        kernels_f.gather_patches(first, count, G, T, C, image, taps, x, patches)
+    else:
+        kernels_d.gather_patches(first, count, G, T, C, image, taps, x, patches)
+
+
+cdef inline void scatter_patches(
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
+    const floating *patches, floating *y,
+) noexcept nogil:
+    """y[r / G, taps[r % G, t], :] += patches[r - first, t, :]"""
+    if floating is float:
+        kernels_f.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+    else:
+        kernels_d.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+
+
+cdef inline void average(
+    Py_ssize_t N, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps, double scale,
+    const floating *x, floating *y,
+) noexcept nogil:
+    """y[n, g, :] = scale sum_t x[n, taps[g, t], :]"""
+    if floating is float:
+        kernels_f.average(N, G, T, C, image, taps, <float> scale, x, y)
+    else:
+        kernels_d.average(N, G, T, C, image, taps, scale, x, y)
+
+
+cdef inline void spread_average(
+    Py_ssize_t N, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps, double scale,
+    const floating *dy, floating *dx,
+) noexcept nogil:
+    """dx[n, taps[g, t], :] += scale dy[n, g, :]"""
+    if floating is float:
+        kernels_f.spread_average(N, G, T, C, image, taps, <float> scale, dy, dx)
+    else:
+        kernels_d.spread_average(N, G, T, C, image, taps, scale, dy, dx)
+
+
+cdef inline void maximum(
+    Py_ssize_t N, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
+    const floating *x, floating *y, int *chosen,
+) noexcept nogil:
+    """y[n, g, c] = max_t x[n, taps[g, t], c], and the pixel it came from"""
+    if floating is float:
+        kernels_f.maximum(N, G, T, C, image, taps, x, y, chosen)
+    else:
+        kernels_d.maximum(N, G, T, C, image, taps, x, y, chosen)
+
+
+cdef inline void pick(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t G, Py_ssize_t C, Py_ssize_t image, const int *chosen, const floating *x,
+    floating *y,
+) noexcept nogil:
+    """y[n, r, g, c] = x[n, r, chosen[n, g, c], c]"""
+    if floating is float:
+        kernels_f.pick(N, R, G, C, image, chosen, x, y)
+    else:
+        kernels_d.pick(N, R, G, C, image, chosen, x, y)
+
+
+cdef inline void unpick(
+    Py_ssize_t N, Py_ssize_t R, Py_ssize_t G, Py_ssize_t C, Py_ssize_t image, const int *chosen, const floating *dy,
+    floating *dx,
+) noexcept nogil:
+    """dx[n, r, chosen[n, g, c], c] += dy[n, r, g, c]"""
+    if floating is float:
+        kernels_f.unpick(N, R, G, C, image, chosen, dy, dx)
+    else:
+        kernels_d.unpick(N, R, G, C, image, chosen, dy, dx)
 
 
 cdef inline void sgd(

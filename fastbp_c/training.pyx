@@ -14,7 +14,7 @@ from fastbp_c._check cimport check_vector
 from fastbp_c.network cimport Plan
 from fastbp_c.optimizer cimport Optimizer, Rule, n_states, update
 from fastbp_c.passes cimport batch_gradient
-from fastbp_c.records cimport Net, work_size
+from fastbp_c.records cimport PRODUCT, Layer, Net, work_size
 from fastbp_c.workspace cimport Workspace
 
 import numpy as np
@@ -219,11 +219,15 @@ cdef class Stepper:
         return value
 
     cdef double step_work(self, Py_ssize_t batch_size) noexcept:
-        """Multiply-adds of a step."""
+        """Multiply-adds of a step, or what takes as long."""
         cdef double work = 0
         cdef Py_ssize_t l
+        cdef const Layer *layer
         for l in range(self.plan.net.n_layers):
-            work += 3.0 * batch_size * self.plan.net.layers[l].n_in * self.plan.net.layers[l].n_out
+            layer = &self.plan.net.layers[l]
+            if layer.kind == PRODUCT:
+                work += 3.0 * batch_size * layer.groups * layer.rows * layer.columns
+            work += 50.0 * batch_size * layer.n_out
         return work
 
     cdef Py_ssize_t *order_of(self, Py_ssize_t N) except NULL:

@@ -5,6 +5,8 @@
 #include "gemm.inc.h"
 #endif
 #include "symmetric.inc.h"
+#include "curvature.inc.h"
+#include "patches.inc.h"
 #include "update.inc.h"
 
 static const TABLE NAME(kernels) = {
@@ -12,11 +14,28 @@ static const TABLE NAME(kernels) = {
     .softmax = NAME(softmax),
     .error = NAME(error),
     .error_curvature = NAME(error_curvature),
+    .output_factor = NAME(output_factor),
+    .sum_squares = NAME(sum_squares),
+    .square = NAME(square),
+    .add = NAME(add),
+    .add_product = NAME(add_product),
+    .transpose = NAME(transpose),
+    .diagonal = NAME(diagonal),
+    .triangles = NAME(triangles),
+    .pair_products = NAME(pair_products),
+    .symmetrize = NAME(symmetrize),
     .all_finite = NAME(all_finite),
     .gather = NAME(gather),
     .multiply = NAME(multiply),
     .column_sums = NAME(column_sums),
     .outer = NAME(outer),
+    .gather_patches = NAME(gather_patches),
+    .scatter_patches = NAME(scatter_patches),
+    .average = NAME(average),
+    .spread_average = NAME(spread_average),
+    .maximum = NAME(maximum),
+    .pick = NAME(pick),
+    .unpick = NAME(unpick),
     .sgd = NAME(sgd),
     .adam = NAME(adam),
     .symv = NAME(symv),

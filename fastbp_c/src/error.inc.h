@@ -406,3 +406,34 @@ static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdif
             NAME(elementwise_curvature)(activation, error, K, a, t, c, gauss_newton, M);
     }
 }
+
+/* F[n, r, k], K rows r a sample, such that M' = s_n sum_r F_r^T F_r: M' of the Gauss-Newton matrix, s_n = 1, or for the
+ * cross-entropy sum_k t_nk. For the squared error F is dy/da, which is symmetric. */
+static void NAME(output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *F)
+{
+    for (ptrdiff_t n = 0; n < N; n++, a += K, F += K * K) {
+        if (activation != FBP_SOFTMAX) {
+            memset(F, 0, (size_t)(K * K) * sizeof(REAL));
+            for (ptrdiff_t begin = 0; begin < K; begin += LANES) {
+                const ptrdiff_t count = K - begin < LANES ? K - begin : LANES;
+                REAL y[LANES], h1[LANES];
+                NAME(activate)(activation, count, a + begin, y, h1, NULL);
+                for (ptrdiff_t i = 0; i < count; i++)
+                    F[(begin + i) * (K + 1)] = error == FBP_BINARY_CROSS_ENTROPY ? (REAL)sqrt(h1[i]) : h1[i];
+            }
+            continue;
+        }
+        /* F_rk = sqrt(y_r) (delta_rk - y_k), or y_r (delta_rk - y_k); 1 - y at the top from the other outputs. The
+         * last row is y until it is its turn. */
+        REAL *y = F + (K - 1) * K;
+        const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
+        ptrdiff_t top = 0;
+        while (top < K - 1 && y[top] < 1) top++;
+        for (ptrdiff_t k = 0; k < K; k++) y[k] /= 1 + r;
+        for (ptrdiff_t l = 0; l < K; l++) {
+            const REAL weight = error == FBP_CROSS_ENTROPY ? (REAL)sqrt(y[l]) : y[l];
+            const REAL rest = y[l] == y[top] ? not_top : 1 - y[l];
+            for (ptrdiff_t k = 0; k < K; k++) F[l * K + k] = k == l ? weight * rest : -weight * y[k];
+        }
+    }
+}

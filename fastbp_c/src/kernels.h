@@ -36,17 +36,55 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         void (*error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,          \
                                 const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,    \
                                 REAL *work);                                                                 \
+        /* rows F[n, r, :] of a factor of M': M'_n = s_n sum_r F_r^T F_r, see error.inc.h */                 \
+        void (*output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *F);  \
+        /* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2; overwrites s unless add */                            \
+        void (*sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *c, const REAL *rows,      \
+                            int add, REAL *s);                                                               \
+        /* y = x^2 */                                                                                        \
+        void (*square)(ptrdiff_t n, const REAL *x, REAL *y);                                                 \
+        /* y += x */                                                                                         \
+        void (*add)(ptrdiff_t n, const REAL *x, REAL *y);                                                    \
+        /* z += x y */                                                                                       \
+        void (*add_product)(ptrdiff_t n, const REAL *x, const REAL *y, REAL *z);                             \
+        /* y[n, j, i] = x[n, i, j] */                                                                        \
+        void (*transpose)(ptrdiff_t N, ptrdiff_t rows, ptrdiff_t columns, const REAL *x, REAL *y);           \
+        /* M[n, i, i] += d[n, i]; or, unless add, M[n] = diag d[n] */                                        \
+        void (*diagonal)(ptrdiff_t N, ptrdiff_t width, const REAL *d, int add, REAL *M);                     \
+        /* y[n] = the upper triangle of x[n], row by row */                                                  \
+        void (*triangles)(ptrdiff_t N, ptrdiff_t width, const REAL *x, REAL *y);                             \
+        /* y[n, t] = z[n, i] z[n, j] for `count` pairs i <= j of an upper triangle, from (i, j) on */        \
+        void (*pair_products)(ptrdiff_t N, ptrdiff_t width, ptrdiff_t i, ptrdiff_t j, ptrdiff_t count,       \
+                              const REAL *z, REAL *y);                                                       \
+        /* H = its upper triangle, mirrored; or, if both are to count, H + H^T */                            \
+        void (*symmetrize)(ptrdiff_t P, int both, REAL *H);                                                  \
         /* whether no element is NaN or infinite */                                                           \
         int (*all_finite)(ptrdiff_t n, const REAL *x);                                                       \
         /* rows[n, :] = x[order[n], :] */                                                                     \
         void (*gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *order, const REAL *x, REAL *rows);     \
-        /* y *= x */                                                                                         \
-        void (*multiply)(ptrdiff_t n, const REAL *x, REAL *y);                                               \
+        /* y[n, r, :] *= x[n, :] */                                                                          \
+        void (*multiply)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *x, REAL *y);                 \
         /* s[k] (+)= sum_n x[n, k]; overwrites s unless add */                                               \
         void (*column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *x, int add, REAL *s);                      \
-        /* g[n stride + i n_out + o] (+)= z[n, i] delta[n, o]; overwrites g unless add */                    \
-        void (*outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *z, const REAL *delta,        \
-                      int add, REAL *g, ptrdiff_t stride);                                                   \
+        /* g[n, i, o] (+)= z[n, i] delta[n, o], their rows z_row, delta_row and g_row apart;                 \
+         * overwrites g unless add */                                                                        \
+        void (*outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *z, ptrdiff_t z_row,          \
+                      const REAL *delta, ptrdiff_t delta_row, int add, REAL *g, ptrdiff_t g_row);            \
+        /* patches of images and pools of patches, see patches.inc.h */                                      \
+        void (*gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,      \
+                               ptrdiff_t image, const int *taps, const REAL *x, REAL *patches);              \
+        void (*scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,     \
+                                ptrdiff_t image, const int *taps, const REAL *patches, REAL *y);             \
+        void (*average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,                 \
+                        const int *taps, REAL scale, const REAL *x, REAL *y);                                \
+        void (*spread_average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,          \
+                               const int *taps, REAL scale, const REAL *dy, REAL *dx);                       \
+        void (*maximum)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,                 \
+                        const int *taps, const REAL *x, REAL *y, int *chosen);                               \
+        void (*pick)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t G, ptrdiff_t C, ptrdiff_t image, const int *chosen, \
+                     const REAL *x, REAL *y);                                                                \
+        void (*unpick)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t G, ptrdiff_t C, ptrdiff_t image,                  \
+                       const int *chosen, const REAL *dy, REAL *dx);                                         \
         /* one step of the optimizers, formulas in update.inc.h */                                           \
         void (*sgd)(ptrdiff_t n, const REAL *g, REAL *p, REAL *v, REAL rate, REAL momentum, int nesterov,    \
                     REAL decay);                                                                             \

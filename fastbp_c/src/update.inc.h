@@ -1,9 +1,14 @@
 /* Elementwise products, sums and optimizer steps: one pass through memory each. */
 
-static void NAME(multiply)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y)
+/* y[n, r, :] *= x[n, :] */
+static void NAME(multiply)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict x, REAL *restrict y)
 {
-    SIMD()
-    for (ptrdiff_t i = 0; i < n; i++) y[i] *= x[i];
+    if (R == 1) width *= N, N = 1;
+    for (ptrdiff_t n = 0; n < N; n++, x += width)
+        for (ptrdiff_t r = 0; r < R; r++, y += width) {
+            SIMD()
+            for (ptrdiff_t i = 0; i < width; i++) y[i] *= x[i];
+        }
 }
 
 /* Whether no element is NaN or infinite: those times 0 are NaN, and stay it in a sum. */
@@ -51,10 +56,11 @@ static void NAME(column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *restrict x, 
         for (ptrdiff_t k = 0; k < K; k++) s[k] += x[k];
 }
 
-static void NAME(outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *restrict z,
-                        const REAL *restrict delta, int add, REAL *restrict g, ptrdiff_t stride)
+/* g[n, i, o] (+)= z[n, i] delta[n, o], the rows of each at distances of their own */
+static void NAME(outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *restrict z, ptrdiff_t z_row,
+                        const REAL *restrict delta, ptrdiff_t delta_row, int add, REAL *restrict g, ptrdiff_t g_row)
 {
-    for (ptrdiff_t n = 0; n < N; n++, z += n_in, delta += n_out, g += stride)
+    for (ptrdiff_t n = 0; n < N; n++, z += z_row, delta += delta_row, g += g_row)
         for (ptrdiff_t i = 0; i < n_in; i++) {
             if (add) {
                 SIMD()

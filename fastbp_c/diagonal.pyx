@@ -1,0 +1,353 @@
+"""Diagonals of the Hessian and of the Gauss-Newton matrix, without the matrix.
+
+Design:
+a) At layer l the second derivatives with respect to a^l are carried as D^ll = sum_r c_r v_r v_r^T + diag t: rows v, a
+   coefficient for each, and a diagonal. The rows are stepped back like those of a Jacobian.
+b) A diagonal is no longer one after a step. Exactly, it becomes rows: row j is column j of W^l, with coefficient t_j.
+   Becker and LeCun's approximation keeps only its diagonal, (W o W) t   (PRML 5.81). Where nothing but the diagonal is
+   asked for after the step, which is so at the lowest layer, the two are the same.
+c) Every activation adds h'' (delta W^T) to the diagonal. Without that it is the Gauss-Newton matrix.
+d) The error function starts it: elementwise output units with a diagonal, softmax with rows (output_factor).
+"""
+
+cimport numpy as cnp
+from cython cimport floating
+from libc.string cimport memcpy, memset
+
+from fastbp_c cimport simd
+from fastbp_c._check cimport check_vector
+from fastbp_c.jacobian cimport chunk_rows, identity_rows, parameter_rows, widest
+from fastbp_c.linear cimport push_back, slot_gradient
+from fastbp_c.network cimport Plan, check_output
+from fastbp_c.passes cimport chosen, deltas, forward, layer_input, output_delta, part, step_back, strip
+from fastbp_c.records cimport MAXIMUM, PRODUCT, Layer, Net, pitch, work_size
+from fastbp_c.simd cimport FBP_CROSS_ENTROPY, FBP_IDENTITY, FBP_SOFTMAX
+from fastbp_c.workspace cimport Workspace, carve, padded
+
+import numpy as np
+
+cnp.import_array()
+
+cdef enum:
+    # Elements of a chunk of parameter rows.
+    ROW_CHUNK = 1 << 19
+
+
+cdef struct Wanted:
+    int error
+    bint gauss_newton
+    bint approximate
+    double scale
+
+
+cdef struct Sizes:
+    Py_ssize_t rows         # samples of a chunk
+    Py_ssize_t R            # rows a sample, at most
+    Py_ssize_t lowest       # the lowest layer with parameters
+
+
+cdef struct Groups:
+    Py_ssize_t count
+    Py_ssize_t *sizes       # rows a sample; a group's rows lie together, (N, its size, width)
+
+
+cdef inline bint lone(const Layer *layer) noexcept nogil:
+    """Whether the layer takes a sample as one row"""
+    return layer.kind == PRODUCT and layer.groups == 1 and layer.taps == NULL
+
+
+cdef Sizes sizes_of(const Net *net, const Wanted *wanted) noexcept nogil:
+    cdef Sizes sizes
+    cdef Py_ssize_t l
+    sizes.lowest = 0
+    while sizes.lowest < net.n_layers - 1 and net.layers[sizes.lowest].kind != PRODUCT:
+        sizes.lowest += 1
+    sizes.R = net.n_outputs
+    if wanted.approximate:
+        sizes.R = 0
+    elif not wanted.gauss_newton:
+        for l in range(sizes.lowest + 1, net.n_layers - 1):
+            if net.layers[l].activation != FBP_IDENTITY:
+                sizes.R += net.layers[l].n_out
+    sizes.rows = chunk_rows(net, max(1, sizes.R))
+    return sizes
+
+
+cdef size_t scratch(const Net *net, const Sizes *sizes) noexcept nogil:
+    """Elements beside the workspace: what `chunk` carves"""
+    cdef size_t width = widest(net), N = sizes.rows, whole = 1
+    cdef Py_ssize_t l
+    for l in range(net.n_layers):
+        if net.layers[l].kind == MAXIMUM:
+            whole = N
+    return (2 * padded(N * sizes.R * width) + padded(N * max(1, sizes.R)) + 4 * padded(N * width)
+            + padded(N * net.n_outputs * net.n_outputs) + padded(whole * width * width))
+
+
+cdef void coefficients(
+    const Wanted *wanted, Py_ssize_t N, Py_ssize_t K, const floating *T, const floating *weight, floating *c,
+) noexcept nogil:
+    """c[n, r] = scale weight_n, for the cross-entropy times sum_k t_nk: what K rows of M' a sample are multiplied by"""
+    cdef Py_ssize_t n, k
+    cdef double total
+    for n in range(N):
+        total = 1
+        if wanted.error == FBP_CROSS_ENTROPY:
+            total = 0
+            for k in range(K):
+                total += T[n * K + k]
+        total *= wanted.scale * (1 if weight == NULL else weight[n])
+        for k in range(K):
+            c[n * K + k] = <floating> total
+
+
+cdef void output_diagonal(
+    const Net *net, const Wanted *wanted, Py_ssize_t N, const floating *a, const floating *T, const floating *weight,
+    floating *t, floating *M, floating *work,
+) noexcept nogil:
+    """t[n, k] = M_kk of sample n, by M (N, K, K) where it is not diagonal"""
+    cdef Py_ssize_t K = net.n_outputs, n, k
+    cdef int activation = net.layers[net.n_layers - 1].activation
+    cdef floating c
+    if activation == FBP_SOFTMAX:
+        simd.error_curvature(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale,
+                             wanted.gauss_newton, M, work)
+        for n in range(N):
+            for k in range(K):
+                t[n * K + k] = M[(n * K + k) * K + k]
+        return
+    simd.error_curvature(activation, wanted.error, N * K, 1, a, T, <const floating *> NULL, <floating> 1,
+                         wanted.gauss_newton, t, work)
+    for n in range(N):
+        c = <floating> (wanted.scale * (1 if weight == NULL else weight[n]))
+        for k in range(K):
+            t[n * K + k] *= c
+
+
+cdef void new_rows(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, const floating *p, floating *rows, floating *unit,
+    const floating *work,
+) noexcept nogil:
+    """rows[n, j, i] = h'(a^(l-1)_ni) W^l_ij: unit rows at a^l, stepped back"""
+    cdef const Layer *layer = &net.layers[l]
+    cdef const Layer *below = &net.layers[l - 1]
+    cdef Py_ssize_t R = layer.n_out, n
+    if layer.kind == MAXIMUM:
+        identity_rows(N, R, unit)
+        step_back(net, l, N, R, p, unit, rows, work)
+        return
+    identity_rows(1, R, unit)
+    push_back(layer, 1, R, p, unit, rows, chosen(layer, pitch(N), work), strip(net, pitch(N), work))
+    for n in range(1, N):
+        memcpy(rows + n * R * below.n_out, rows, R * below.n_out * sizeof(floating))
+    if below.activation != FBP_IDENTITY:
+        simd.multiply(N, R, below.n_out, work + below.h1 * pitch(N), rows)
+
+
+cdef void add_rows(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, Py_ssize_t R, const floating *x, const floating *c,
+    const floating *rows, floating *g, floating *d, const floating *work,
+) noexcept nogil:
+    """d += sum_nr c[n, r] g^2, g being what the layer's parameters get from row (n, r)"""
+    cdef const Layer *layer = &net.layers[l]
+    cdef Py_ssize_t n, r
+    for n in range(N):
+        for r in range(R):
+            slot_gradient(layer, 1, x + n * layer.n_in, rows + (n * R + r) * layer.n_out, False, False, g,
+                          strip(net, pitch(N), work))
+            simd.sum_squares(1, 1, layer.rows * layer.columns, c + n * R + r, g + layer.W, True, d + layer.W)
+            if layer.b >= 0:
+                simd.sum_squares(1, 1, layer.n_b, c + n * R + r, g + layer.b, True, d + layer.b)
+
+
+cdef void visit(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, const Groups *groups, const floating *x, const floating *c,
+    const floating *rows, const floating *t, floating *q, floating *x2, floating *g, floating *d,
+    const floating *work,
+) noexcept nogil:
+    """d += the layer's part of the diagonal: (z o z)^T (sum_r c_r v_r o v_r + t)   (5.79)"""
+    cdef const Layer *layer = &net.layers[l]
+    cdef Py_ssize_t k, R, done = 0
+    if layer.kind != PRODUCT:
+        return
+    memcpy(q, t, N * layer.n_out * sizeof(floating))
+    for k in range(groups.count):
+        R = groups.sizes[k]
+        if lone(layer):
+            simd.sum_squares(N, R, layer.n_out, c + N * done, rows + N * done * layer.n_out, True, q)
+        else:
+            add_rows(net, l, N, R, x, c + N * done, rows + N * done * layer.n_out, g, d, work)
+        done += R
+    simd.square(N * layer.n_in, x, x2)
+    slot_gradient(layer, N, x2, q, True, True, d, strip(net, pitch(N), work))
+
+
+cdef void step_diagonal(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, const floating *p2, const floating *t, floating *back,
+    const floating *work,
+) noexcept nogil:
+    """back = h' o h' * (t (W o W)^T), p2 being p o p   (the first term of 5.81)"""
+    cdef const Layer *below = &net.layers[l - 1]
+    cdef Layer layer = net.layers[l]
+    cdef Py_ssize_t k
+    layer.scale *= layer.scale
+    push_back(&layer, N, 1, p2, t, back, chosen(&layer, pitch(N), work), strip(net, pitch(N), work))
+    if below.activation != FBP_IDENTITY:
+        for k in range(2):
+            simd.multiply(N, 1, below.n_out, work + below.h1 * pitch(N), back)
+
+
+cdef void step_rows(
+    const Net *net, Py_ssize_t l, Py_ssize_t N, const Groups *groups, const floating *p, const floating *rows,
+    floating *back, const floating *work,
+) noexcept nogil:
+    cdef Py_ssize_t k, done = 0
+    for k in range(groups.count):
+        step_back(net, l, N, groups.sizes[k], p, rows + N * done * net.layers[l].n_out,
+                  back + N * done * net.layers[l].n_in, work)
+        done += groups.sizes[k]
+
+
+cdef void chunk(
+    const Net *net, const Wanted *wanted, const Sizes *sizes, Groups *groups, Py_ssize_t N, const floating *p,
+    const floating *p2, const floating *X, const floating *T, const floating *weight, floating *d, floating *g,
+    floating *work, floating *rest,
+) noexcept nogil:
+    """d += the diagonal's terms of N samples"""
+    cdef Py_ssize_t last = net.n_layers - 1, width = widest(net), block = pitch(N), K = net.n_outputs, R = 0, l
+    cdef bint bent = not wanted.gauss_newton, dense, squares
+    cdef const Layer *below
+    cdef floating *a = work + net.layers[last].z * block
+    cdef floating *rows = carve(&rest, sizes.rows * sizes.R * width)
+    cdef floating *back = carve(&rest, sizes.rows * sizes.R * width)
+    cdef floating *c = carve(&rest, sizes.rows * max(1, sizes.R))
+    cdef floating *t = carve(&rest, sizes.rows * width)
+    cdef floating *t_back = carve(&rest, sizes.rows * width)
+    cdef floating *q = carve(&rest, sizes.rows * width)
+    cdef floating *x2 = carve(&rest, sizes.rows * width)
+    cdef floating *M = carve(&rest, sizes.rows * K * K)
+    cdef floating *unit = rest
+    groups.count = 0
+    if bent:
+        output_delta(net, wanted.error, N, p, X, T, weight, <floating> wanted.scale, work, 2)
+        deltas(net, N, p, work, True)
+    else:
+        forward(net, N, p, X, a, work, 1)
+    if net.layers[last].activation == FBP_SOFTMAX and not wanted.approximate:
+        coefficients(wanted, N, K, T, weight, c)
+        simd.output_factor(FBP_SOFTMAX, wanted.error, N, K, a, rows)
+        groups.sizes[0], groups.count, R = K, 1, K
+        memset(t, 0, N * K * sizeof(floating))
+    else:
+        output_diagonal(net, wanted, N, a, T, weight, t, M, q)
+    dense = groups.count == 0       # t is not 0
+    for l in range(last, sizes.lowest - 1, -1):
+        visit(net, l, N, groups, layer_input(net, l, block, X, work), c, rows, t, q, x2, g, d, work)
+        if l == sizes.lowest:
+            return
+        below = &net.layers[l - 1]
+        step_rows(net, l, N, groups, p, rows, back, work)
+        squares = wanted.approximate or (l - 1 == sizes.lowest and lone(below))
+        if dense and squares:
+            step_diagonal(net, l, N, p2, t, t_back, work)
+        else:
+            memset(t_back, 0, N * below.n_out * sizeof(floating))
+        if dense and not squares:
+            memcpy(c + N * R, t, N * net.layers[l].n_out * sizeof(floating))
+            new_rows(net, l, N, p, back + N * R * below.n_out, unit, work)
+            groups.sizes[groups.count] = net.layers[l].n_out
+            groups.count += 1
+            R += net.layers[l].n_out
+        rows, back, t, t_back, dense = back, rows, t_back, t, dense and squares
+        if bent and below.activation != FBP_IDENTITY:
+            simd.add(N * below.n_out, work + below.h2 * block, t)
+            dense = True
+
+
+cdef void factored(
+    const Net *net, const Wanted *wanted, const Sizes *sizes, Groups *groups, Py_ssize_t N, const floating *p,
+    const floating *X, const floating *T, const floating *weight, floating *d, floating *work,
+) noexcept nogil:
+    """d = the diagonal, every slot being used once, or its approximation"""
+    cdef Py_ssize_t start = 0, n, K = net.n_outputs
+    cdef floating *rest = work + work_size(net, sizes.rows)
+    cdef floating *p2 = carve(&rest, net.n_parameters)
+    cdef floating *g = carve(&rest, net.n_parameters)
+    simd.square(net.n_parameters, p, p2)
+    memset(d, 0, net.n_parameters * sizeof(floating))
+    while start < N:
+        n = min(sizes.rows, N - start)
+        chunk(net, wanted, sizes, groups, n, p, p2, X + start * net.n_inputs, T + start * K, part(weight, start), d,
+              g, work, rest)
+        start += n
+
+
+cdef void by_parameter_rows(
+    const Net *net, const Wanted *wanted, Py_ssize_t rows, Py_ssize_t N, const floating *p, const floating *X,
+    const floating *T, const floating *weight, floating *d, floating *work,
+) noexcept nogil:
+    """d = sum_nr c_nr g_nr o g_nr: the Gauss-Newton diagonal from all of a row's derivatives, whatever slots are shared"""
+    cdef Py_ssize_t start = 0, n, K = net.n_outputs
+    cdef const Layer *last = &net.layers[net.n_layers - 1]
+    cdef floating *rest = work + work_size(net, rows)
+    cdef floating *G = carve(&rest, rows * K * net.n_parameters)
+    cdef floating *v = carve(&rest, rows * K * widest(net))
+    cdef floating *back = carve(&rest, rows * K * widest(net))
+    cdef floating *c = carve(&rest, rows * K)
+    memset(d, 0, net.n_parameters * sizeof(floating))
+    while start < N:
+        n = min(rows, N - start)
+        forward(net, n, p, X + start * net.n_inputs, work + last.z * pitch(n), work, 1)
+        simd.output_factor(last.activation, wanted.error, n, K, work + last.z * pitch(n), v)
+        coefficients(wanted, n, K, T + start * K, part(weight, start), c)
+        parameter_rows(net, n, p, X + start * net.n_inputs, v, back, G, work)
+        simd.sum_squares(1, n * K, net.n_parameters, c, G, True, d)
+        start += n
+
+
+def diagonal(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
+             cnp.ndarray weight, loss, double scale, bint gauss_newton, bint approximate, cnp.ndarray d not None):
+    """d = the diagonal of scale sum_n weight_n d2E_n/dw dw, or of the Gauss-Newton matrix, or (5.81); overwritten
+
+    Of the Hessian exactly, only where `plan.factors` of the error function says so.
+    """
+    cdef const Net *net = &plan.net
+    cdef Wanted wanted = Wanted(plan.loss_number(loss), gauss_newton, approximate, scale)
+    plan.check_parameters(p)
+    plan.check_batch(X, T, weight)
+    check_vector("out", d, plan.typenum, net.n_parameters, "the network's parameters", True)
+    check_output(d, p, X, T, weight)
+    if not (gauss_newton or approximate or plan.factors(loss)):
+        raise ValueError("loss: expected one with a factored curvature and no slot used twice, got others")
+    cdef Py_ssize_t N = X.shape[0]
+    cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
+    cdef Sizes sizes = sizes_of(net, &wanted)
+    cdef bint by_rows = gauss_newton and not approximate and plan.repeats
+    cdef Py_ssize_t rows = max(1, min(sizes.rows, ROW_CHUNK // (net.n_outputs * max(1, net.n_parameters))))
+    cdef size_t extra = 2 * padded(net.n_parameters) + scratch(net, &sizes)
+    if by_rows:
+        sizes.rows = rows
+        extra = (padded(rows * net.n_outputs * net.n_parameters) + 2 * padded(rows * net.n_outputs * widest(net))
+                 + padded(rows * net.n_outputs))
+    cdef cnp.ndarray room = np.empty(net.n_layers + 1, np.intp)
+    cdef Groups groups = Groups(0, <Py_ssize_t *> cnp.PyArray_DATA(room))
+    cdef Workspace work = plan.take(sizes.rows, extra)
+    with nogil:
+        if plan.typenum == cnp.NPY_FLOAT:
+            if by_rows:
+                by_parameter_rows(net, &wanted, rows, N, <const float *> cnp.PyArray_DATA(p),
+                                  <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
+                                  <const float *> w, <float *> cnp.PyArray_DATA(d), <float *> work.memory)
+            else:
+                factored(net, &wanted, &sizes, &groups, N, <const float *> cnp.PyArray_DATA(p),
+                         <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
+                         <const float *> w, <float *> cnp.PyArray_DATA(d), <float *> work.memory)
+        elif by_rows:
+            by_parameter_rows(net, &wanted, rows, N, <const double *> cnp.PyArray_DATA(p),
+                              <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
+                              <const double *> w, <double *> cnp.PyArray_DATA(d), <double *> work.memory)
+        else:
+            factored(net, &wanted, &sizes, &groups, N, <const double *> cnp.PyArray_DATA(p),
+                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
+                     <const double *> w, <double *> cnp.PyArray_DATA(d), <double *> work.memory)
+    plan.give(work)

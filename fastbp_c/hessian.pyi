@@ -1,0 +1,17 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastbp_c.network import Plan
+
+def curvature(
+    plan: Plan,
+    p: NDArray[Any],
+    X: NDArray[Any],
+    T: NDArray[Any],
+    weight: NDArray[Any] | None,
+    loss: str | None,
+    scale: float,
+    gauss_newton: bool,
+    H: NDArray[Any],
+) -> None: ...

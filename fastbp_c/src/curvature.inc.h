@@ -1,0 +1,99 @@
+/* What second derivatives need beside products: sums of squares, triangles, transposes. */
+
+/* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2 */
+static void NAME(sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict c,
+                              const REAL *restrict rows, int add, REAL *restrict s)
+{
+    for (ptrdiff_t n = 0; n < N; n++, s += width) {
+        if (!add)
+            for (ptrdiff_t i = 0; i < width; i++) s[i] = 0;
+        for (ptrdiff_t r = 0; r < R; r++, rows += width, c++) {
+            const REAL weight = *c;
+            SIMD()
+            for (ptrdiff_t i = 0; i < width; i++) s[i] += weight * (rows[i] * rows[i]);
+        }
+    }
+}
+
+/* y = x^2 */
+static void NAME(square)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y)
+{
+    SIMD()
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = x[i] * x[i];
+}
+
+/* y += x */
+static void NAME(add)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y)
+{
+    SIMD()
+    for (ptrdiff_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+/* z += x y */
+static void NAME(add_product)(ptrdiff_t n, const REAL *restrict x, const REAL *restrict y, REAL *restrict z)
+{
+    SIMD()
+    for (ptrdiff_t i = 0; i < n; i++) z[i] += x[i] * y[i];
+}
+
+/* y[n, j, i] = x[n, i, j] */
+static void NAME(transpose)(ptrdiff_t N, ptrdiff_t rows, ptrdiff_t columns, const REAL *restrict x, REAL *restrict y)
+{
+    for (ptrdiff_t n = 0; n < N; n++, x += rows * columns, y += rows * columns)
+        for (ptrdiff_t i0 = 0; i0 < rows; i0 += 8)
+            for (ptrdiff_t j0 = 0; j0 < columns; j0 += 8) {
+                const ptrdiff_t i1 = rows - i0 < 8 ? rows : i0 + 8, j1 = columns - j0 < 8 ? columns : j0 + 8;
+                for (ptrdiff_t j = j0; j < j1; j++)
+                    for (ptrdiff_t i = i0; i < i1; i++) y[j * rows + i] = x[i * columns + j];
+            }
+}
+
+/* M[n, i, i] += d[n, i]; or, unless add, M[n] = diag d[n] */
+static void NAME(diagonal)(ptrdiff_t N, ptrdiff_t width, const REAL *restrict d, int add, REAL *restrict M)
+{
+    if (!add) memset(M, 0, (size_t)(N * width * width) * sizeof(REAL));
+    for (ptrdiff_t n = 0; n < N; n++, d += width, M += width * width)
+        for (ptrdiff_t i = 0; i < width; i++) M[i * (width + 1)] += d[i];
+}
+
+/* y[n] = the upper triangle of x[n], row by row */
+static void NAME(triangles)(ptrdiff_t N, ptrdiff_t width, const REAL *restrict x, REAL *restrict y)
+{
+    for (ptrdiff_t n = 0; n < N; n++)
+        for (ptrdiff_t i = 0; i < width; i++, x += width) {
+            SIMD()
+            for (ptrdiff_t j = i; j < width; j++) y[j - i] = x[j];
+            y += width - i;
+        }
+}
+
+/* y[n, t] = z[n, i] z[n, j] for `count` pairs i <= j, in the order of an upper triangle's rows from (i, j) on */
+static void NAME(pair_products)(ptrdiff_t N, ptrdiff_t width, ptrdiff_t i, ptrdiff_t j, ptrdiff_t count,
+                                const REAL *restrict z, REAL *restrict y)
+{
+    for (ptrdiff_t n = 0; n < N; n++, z += width) {
+        ptrdiff_t left = count, from = j;
+        for (ptrdiff_t k = i; left > 0; from = ++k) {
+            const ptrdiff_t run = width - from < left ? width - from : left;
+            SIMD()
+            for (ptrdiff_t t = 0; t < run; t++) y[t] = z[k] * z[from + t];
+            y += run;
+            left -= run;
+        }
+    }
+}
+
+/* H = its upper triangle, mirrored; or, if both are to count, H + H^T. Blocks of both triangles stay in cache. */
+static void NAME(symmetrize)(ptrdiff_t P, int both, REAL *H)
+{
+    for (ptrdiff_t i0 = 0; i0 < P; i0 += 32)
+        for (ptrdiff_t j0 = i0; j0 < P; j0 += 32) {
+            const ptrdiff_t i1 = P - i0 < 32 ? P : i0 + 32, j1 = P - j0 < 32 ? P : j0 + 32;
+            for (ptrdiff_t i = i0; i < i1; i++)
+                for (ptrdiff_t j = i < j0 ? j0 : i; j < j1; j++) {
+                    REAL *upper = H + i * P + j, *lower = H + j * P + i;
+                    const REAL value = both ? *upper + *lower : *upper;
+                    *upper = *lower = value;
+                }
+        }
+}
