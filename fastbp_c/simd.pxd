@@ -169,7 +169,7 @@ cdef inline void error_tangent(
     int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, const floating *t,
     const floating *weight, floating scale, bint gauss_newton, const floating *v, floating *out, floating *work,
 ) noexcept nogil:
-    """out[n] = scale weight_n M_n v[n], M as in error_curvature; work: 4 K"""
+    """out[n] = scale weight_n M_n v[n], M as in error_curvature; without v (elementwise): diag M_n; work: 4 K"""
     if floating is float:
         kernels_f.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
     else:
