@@ -22,9 +22,11 @@ from fastbp_c.records cimport AVERAGE, PRODUCT, Layer
 from fastbp_c.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO
 
 cdef enum:
-    # Elements of a strip of patches: small enough for the second-level cache, many rows for the product.
-    STRIP = 1 << 15
+    # Elements of a strip of patches: small enough for the first-level cache, many rows for the product.
+    # benches/bench_sharing.py
+    STRIP = 1 << 13
     SHORTEST_STRIP = 16
+    BLOCK = 64
 
 
 cdef inline Py_ssize_t strip_rows(const Layer *layer) noexcept nogil:
@@ -32,10 +34,10 @@ cdef inline Py_ssize_t strip_rows(const Layer *layer) noexcept nogil:
 
 
 cdef Py_ssize_t strip_size(const Layer *layer) noexcept nogil:
-    """Elements of workspace that the layer needs for patches."""
+    """Elements of workspace that the layer needs for patches, and for its matrix, transposed."""
     if layer.taps == NULL or layer.kind != PRODUCT:
         return 0
-    return layer.rows * strip_rows(layer)
+    return layer.rows * (strip_rows(layer) + layer.columns)
 
 
 cdef inline Py_ssize_t image(const Layer *layer) noexcept nogil:
@@ -46,7 +48,8 @@ cdef inline Py_ssize_t image(const Layer *layer) noexcept nogil:
 cdef void gather(
     const Layer *layer, Py_ssize_t first, Py_ssize_t count, const floating *x, floating *strip,
 ) noexcept nogil:
-    simd.gather_patches(first, count, layer.groups, layer.n_taps, layer.channels, image(layer), layer.taps, x, strip)
+    simd.gather_patches(first, count, layer.groups, layer.n_taps, layer.channels, image(layer), layer.taps, layer.runs,
+                        x, strip)
 
 
 cdef void fill(Py_ssize_t N, Py_ssize_t n, const floating *row, floating *y) noexcept nogil:
@@ -59,6 +62,16 @@ cdef void fill(Py_ssize_t N, Py_ssize_t n, const floating *row, floating *y) noe
         memcpy(y + i * n, row, n * sizeof(floating))
 
 
+cdef void transpose(Py_ssize_t I, Py_ssize_t O, const floating *W, floating *W_transposed) noexcept nogil:
+    """W_transposed[o, i] = W[i, o], in blocks of some cache lines"""
+    cdef Py_ssize_t i, o, block = 0
+    while block < I:
+        for o in range(O):
+            for i in range(block, min(block + BLOCK, I)):
+                W_transposed[o * I + i] = W[i * O + o]
+        block += BLOCK
+
+
 cdef void weigh(
     const Layer *layer, Py_ssize_t N, bint transposed, const floating *W, const floating *b, const floating *x,
     floating *y, floating *strip,
@@ -66,6 +79,7 @@ cdef void weigh(
     """y = x W + b, or x W^T + b, over the rows of N samples; b may be NULL"""
     cdef Py_ssize_t rows = N * layer.groups, I = layer.rows, O = layer.columns, start = 0, count
     cdef int begin = FBP_ZERO if b == NULL else FBP_BIAS
+    cdef floating *W_transposed = strip + I * strip_rows(layer)
     if layer.taps == NULL:
         if transposed:
             # y[n, i] = b[i] + x[n, o] W[i, o]^T
@@ -76,13 +90,14 @@ cdef void weigh(
         return
     if transposed:
         fill(N * image(layer) // layer.channels, layer.channels, b, y)
+        transpose(I, O, W, W_transposed)
     while start < rows:
         count = min(strip_rows(layer), rows - start)
         if transposed:
-            # patch[r, i] = x[r, o] W[i, o]^T
-            product(False, True, count, I, O, x + start * O, W, FBP_ZERO, <const floating *> NULL, strip)
+            # patch[r, i] = x[r, o] W^T[o, i]
+            product(False, False, count, I, O, x + start * O, W_transposed, FBP_ZERO, <const floating *> NULL, strip)
             simd.scatter_patches(start, count, layer.groups, layer.n_taps, layer.channels, image(layer), layer.taps,
-                                 strip, y)
+                                 layer.runs, strip, y)
         else:
             gather(layer, start, count, x, strip)
             # y[r, o] = b[o] + patch[r, i] W[i, o]

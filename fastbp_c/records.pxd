@@ -26,6 +26,7 @@ cdef struct Layer:
     Py_ssize_t n_b              # length of the bias; it is added to every n_b outputs
     bint opens_W, opens_b       # of all uses of the slot, the one that the gradient pass meets first
     int *taps                   # (G, n_taps): the pixels of every patch, -1 outside the image; NULL without patches
+    int *runs                   # (G, n_taps): how many taps from each on lie side by side, see patches.inc.h
     Py_ssize_t n_taps, channels
     double scale                # of an average: 1 / n_taps
     Py_ssize_t z, h1, delta     # places in the workspace; z of the last layer is the pre-activation a^L

@@ -44,9 +44,27 @@ cdef tuple plain_layer(layer):
     if taps is not None:
         if not isinstance(taps, np.ndarray) or taps.dtype != np.int32 or taps.ndim != 2:
             raise TypeError("layers: expected a table of pixels (2 dimensions, int32), got another object")
-        taps = np.array(taps, order="C")
+        taps = np.stack([taps, runs_of(taps)])
         taps.flags.writeable = False
     return kind, activation, n_in, n_out, groups, matrix, True if transposed else False, bias, taps
+
+
+cdef runs_of(taps):
+    """For every tap how many from it on are neighbors in the image too, or are all outside.
+
+    The first number of a patch is negative if all of it is inside, in runs of one length.
+    """
+    cdef Py_ssize_t n_taps = taps.shape[1]
+    here, after = taps[:, :-1], taps[:, 1:]
+    ends = np.broadcast_to(np.arange(1, n_taps + 1, dtype=np.int32), taps.shape).copy()
+    last = np.ones(taps.shape, np.bool_)  # tap of its run
+    last[:, :-1] = np.where(here < 0, after >= 0, after != here + 1)
+    ends[~last] = n_taps
+    runs = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1] - np.arange(n_taps, dtype=np.int32)
+    # equal lengths: the runs end where they would if all were as long as the first
+    even = (taps >= 0).all(axis=1) & (last == (np.arange(1, n_taps + 1) % runs[:, :1] == 0)).all(axis=1)
+    runs[even, 0] *= -1
+    return runs
 
 
 cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places, Py_ssize_t number) except -1:
@@ -74,7 +92,7 @@ cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places,
         layer.channels = n_out // groups
         layer.scale = 1.0 / layer.n_taps
     if taps is not None:
-        check_taps(layer, taps, number)
+        check_taps(layer, taps[0], number)
     return 0
 
 
@@ -83,11 +101,12 @@ cdef int fill_patches(Layer *layer, taps, Py_ssize_t number) except -1:
     if taps is None:
         return 0
     table = taps
-    if table.shape[0] != layer.groups or table.shape[1] < 1:
+    if table.shape[1] != layer.groups or table.shape[2] < 1:
         raise ValueError(f"layers: expected the pixels of {layer.groups} patches in layer {number}, "
-                         f"got shape {taps.shape}")
+                         f"got shape {taps.shape[1:]}")
+    layer.n_taps = table.shape[2]
     layer.taps = <int *> cnp.PyArray_DATA(table)
-    layer.n_taps = table.shape[1]
+    layer.runs = layer.taps + layer.groups * layer.n_taps
     return 0
 
 

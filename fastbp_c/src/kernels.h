@@ -50,9 +50,11 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
                       const REAL *delta, ptrdiff_t delta_row, int add, REAL *g, ptrdiff_t g_row);            \
         /* patches of images and pools of patches, see patches.inc.h */                                      \
         void (*gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,      \
-                               ptrdiff_t image, const int *taps, const REAL *x, REAL *patches);              \
+                               ptrdiff_t image, const int *taps, const int *runs, const REAL *x,             \
+                               REAL *patches);                                                               \
         void (*scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,     \
-                                ptrdiff_t image, const int *taps, const REAL *patches, REAL *y);             \
+                                ptrdiff_t image, const int *taps, const int *runs, const REAL *patches,      \
+                                REAL *y);                                                                    \
         void (*average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,                 \
                         const int *taps, REAL scale, const REAL *x, REAL *y);                                \
         void (*spread_average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,          \

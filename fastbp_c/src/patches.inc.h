@@ -1,30 +1,96 @@
 /* Patches of images. An image is (pixels, C), channels last; a table names, for each of G groups, the T pixels of its
  * patch, -1 standing for one outside the image. Rows are numbered through all images: row r is group r % G of image
- * r / G. Sums over the same pixel are taken in the order of the table. */
+ * r / G. Sums over the same pixel are taken in the order of the table.
+ *
+ * Pixels that are neighbors in the patch and in the image are moved together: |runs[g, t]| says how many from tap t on
+ * are, or how many are outside. The 3 x 3 patches inside an image are three runs of 3 C numbers; that a whole patch is
+ * inside and its runs are of one length, the sign of its first says. */
+
+/* Runs are often shorter than a vector, and always too short for a call of memcpy. */
+#if HAS_VECTORS
+#define RUN_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define QUAD_LANES ((ptrdiff_t)(16 / sizeof(REAL)))
+#else
+#define RUN_LANES 1
+#endif
+
+/* to[i] = from[i] */
+static INLINE void NAME(copy_run)(ptrdiff_t n, const REAL *from, REAL *to)
+{
+#if HAS_VECTORS
+    for (; n > RUN_LANES; n -= RUN_LANES, from += RUN_LANES, to += RUN_LANES) {
+        OPAQUE(to); /* or the compiler makes it a memmove after all */
+        NAME(store)(to, NAME(load)(from));
+    }
+#endif
+#if HAS_MASKS
+    NAME(store_part)(to, NAME(load_part)(from, n), n);
+#elif HAS_VECTORS
+    /* Two that overlap do for any number in between. */
+    if (n == RUN_LANES) {
+        NAME(store)(to, NAME(load)(from));
+    } else if (n >= QUAD_LANES) {
+        *(NAME(quad) *)to = *(const NAME(quad) *)from;
+        *(NAME(quad) *)(to + n - QUAD_LANES) = *(const NAME(quad) *)(from + n - QUAD_LANES);
+    } else {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+#else
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = from[i];
+#endif
+}
+
+/* to[i] = 0 */
+static INLINE void NAME(clear_run)(ptrdiff_t n, REAL *to)
+{
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = 0;
+}
+
+/* to[i] += from[i] */
+static INLINE void NAME(add_run)(ptrdiff_t n, const REAL *from, REAL *to)
+{
+    ptrdiff_t i = 0;
+#if HAS_MASKS
+    for (; i + RUN_LANES < n; i += RUN_LANES) NAME(store)(to + i, NAME(load)(to + i) + NAME(load)(from + i));
+    NAME(store_part)(to + i, NAME(load_part)(to + i, n - i) + NAME(load_part)(from + i, n - i), n - i);
+#else
+#if HAS_VECTORS
+    for (; i + RUN_LANES <= n; i += RUN_LANES) NAME(store)(to + i, NAME(load)(to + i) + NAME(load)(from + i));
+#endif
+    for (; i < n; i++) to[i] += from[i];
+#endif
+}
 
 /* patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on */
 static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,
-                                 ptrdiff_t image, const int *taps, const REAL *x, REAL *restrict patches)
+                                 ptrdiff_t image, const int *taps, const int *runs, const REAL *x, REAL *patches)
 {
-    ptrdiff_t g = first % G;
+    ptrdiff_t r = 0, g = first % G;
     x += first / G * image;
-    for (ptrdiff_t r = 0; r < count; r++, patches += T * C) {
-        const int *tap = taps + g * T;
-        if (C == 1) {
-            for (ptrdiff_t t = 0; t < T; t++) patches[t] = tap[t] < 0 ? 0 : x[tap[t]];
-        } else {
-            for (ptrdiff_t t = 0; t < T; t++) {
-                REAL *restrict to = patches + t * C;
-                if (tap[t] < 0) {
-                    for (ptrdiff_t c = 0; c < C; c++) to[c] = 0;
-                } else {
-                    const REAL *from = x + tap[t] * C;
-                    SIMD()
-                    for (ptrdiff_t c = 0; c < C; c++) to[c] = from[c];
-                }
+    while (r < count) {
+        const int *tap = taps + g * T, *run = runs + g * T;
+#if HAS_MASKS
+        /* Short and equal runs, for as many rows as there are: one mask for all. */
+        const ptrdiff_t even = -run[0], n = even * C;
+        if (0 < n && n <= RUN_LANES) {
+            do {
+                for (ptrdiff_t t = 0; t < T; t += even, patches += n)
+                    NAME(store_part)(patches, NAME(load_part)(x + tap[t] * C, n), n);
+                tap += T, run += T, g++, r++;
+            } while (r < count && g < G && run[0] == -even);
+        } else
+#endif
+        {
+            for (ptrdiff_t t = 0, taken; t < T; t += taken, patches += taken * C) {
+                taken = run[t] < 0 ? -run[t] : run[t];
+                if (tap[t] < 0) NAME(clear_run)(taken * C, patches);
+                else NAME(copy_run)(taken * C, x + tap[t] * C, patches);
             }
+            g++, r++;
         }
-        if (++g == G) {
+        if (g == G) {
             g = 0;
             x += image;
         }
@@ -33,17 +99,15 @@ static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, 
 
 /* y[r / G, taps[r % G, t], :] += patches[r - first, t, :]: the adjoint */
 static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,
-                                  ptrdiff_t image, const int *taps, const REAL *restrict patches, REAL *restrict y)
+                                  ptrdiff_t image, const int *taps, const int *runs, const REAL *patches, REAL *y)
 {
     ptrdiff_t g = first % G;
     y += first / G * image;
-    for (ptrdiff_t r = 0; r < count; r++, patches += T * C) {
-        const int *tap = taps + g * T;
-        for (ptrdiff_t t = 0; t < T; t++) {
-            if (tap[t] < 0) continue;
-            REAL *to = y + tap[t] * C;
-            SIMD()
-            for (ptrdiff_t c = 0; c < C; c++) to[c] += patches[t * C + c];
+    for (ptrdiff_t r = 0; r < count; r++) {
+        const int *tap = taps + g * T, *run = runs + g * T;
+        for (ptrdiff_t t = 0, taken; t < T; t += taken, patches += taken * C) {
+            taken = run[t] < 0 ? -run[t] : run[t];
+            if (tap[t] >= 0) NAME(add_run)(taken * C, patches, y + tap[t] * C);
         }
         if (++g == G) {
             g = 0;
@@ -51,6 +115,9 @@ static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G,
         }
     }
 }
+
+#undef RUN_LANES
+#undef QUAD_LANES
 
 /* y[n, g, :] = scale sum_t x[n, taps[g, t], :] */
 static void NAME(average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image, const int *taps,
