@@ -48,8 +48,15 @@ cdef inline Py_ssize_t image(const Layer *layer) noexcept nogil:
 cdef void gather(
     const Layer *layer, Py_ssize_t first, Py_ssize_t count, const floating *x, floating *strip,
 ) noexcept nogil:
-    simd.gather_patches(first, count, layer.groups, layer.n_taps, layer.channels, image(layer), layer.taps, layer.runs,
-                        x, strip)
+    simd.gather_patches(first, count, layer.groups, layer.n_spans, layer.n_taps // layer.n_spans, layer.channels,
+                        image(layer), layer.spans, x, strip)
+
+
+cdef void scatter(
+    const Layer *layer, Py_ssize_t first, Py_ssize_t count, const floating *strip, floating *y,
+) noexcept nogil:
+    simd.scatter_patches(first, count, layer.groups, layer.n_spans, layer.n_taps // layer.n_spans, layer.channels,
+                         image(layer), layer.spans, strip, y)
 
 
 cdef void fill(Py_ssize_t N, Py_ssize_t n, const floating *row, floating *y) noexcept nogil:
@@ -96,8 +103,7 @@ cdef void weigh(
         if transposed:
             # patch[r, i] = x[r, o] W^T[o, i]
             product(False, False, count, I, O, x + start * O, W_transposed, FBP_ZERO, <const floating *> NULL, strip)
-            simd.scatter_patches(start, count, layer.groups, layer.n_taps, layer.channels, image(layer), layer.taps,
-                                 layer.runs, strip, y)
+            scatter(layer, start, count, strip, y)
         else:
             gather(layer, start, count, x, strip)
             # y[r, o] = b[o] + patch[r, i] W[i, o]

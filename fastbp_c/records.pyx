@@ -8,7 +8,7 @@ cimport numpy as cnp
 from fastbp_c._check cimport LARGEST_DIMENSION
 from fastbp_c.activation cimport activation_id
 from fastbp_c.records cimport AVERAGE, MAXIMUM, PRODUCT, Layer
-from fastbp_c.simd cimport FBP_IDENTITY
+from fastbp_c.simd cimport FBP_IDENTITY, fbp_span
 
 import numpy as np
 
@@ -16,6 +16,9 @@ cnp.import_array()
 
 cdef extern from *:
     Py_ssize_t PY_SSIZE_T_MAX
+
+cdef enum:
+    MOST_LANES = 32  # two vectors of float32
 
 cdef dict KINDS = {"product": PRODUCT, "average": AVERAGE, "maximum": MAXIMUM}
 
@@ -37,39 +40,47 @@ cdef tuple plain_slots(slots):
 
 
 cdef tuple plain_layer(layer):
-    """The specification of a layer in Python's own numbers and an array that nobody else holds."""
+    """The specification of a layer in Python's own numbers and arrays that nobody else holds."""
     cdef Py_ssize_t n_in, n_out, groups, matrix, bias
     kind, activation, inputs, outputs, rows, weights, transposed, offset, taps = layer
     n_in, n_out, groups, matrix, bias = inputs, outputs, rows, weights, offset
     if taps is not None:
         if not isinstance(taps, np.ndarray) or taps.dtype != np.int32 or taps.ndim != 2:
             raise TypeError("layers: expected a table of pixels (2 dimensions, int32), got another object")
-        taps = np.stack([taps, runs_of(taps)])
+        taps = np.array(taps, order="C")
         taps.flags.writeable = False
-    return kind, activation, n_in, n_out, groups, matrix, True if transposed else False, bias, taps
+    spans = spans_of(taps) if taps is not None and kind == "product" and taps.size > 0 else None
+    return kind, activation, n_in, n_out, groups, matrix, True if transposed else False, bias, taps, spans
 
 
-cdef runs_of(taps):
-    """For every tap how many from it on are neighbors in the image too, or are all outside.
+cdef spans_of(taps):
+    """Every patch cut into spans of as many taps as lie side by side: int32 (groups, spans, 4), see fbp_span.
 
-    The first number of a patch is negative if all of it is inside, in runs of one length.
+    Spans are as long as the longest row of neighbors, if that suits all patches, and else of a single tap.
     """
-    cdef Py_ssize_t n_taps = taps.shape[1]
-    here, after = taps[:, :-1], taps[:, 1:]
-    ends = np.broadcast_to(np.arange(1, n_taps + 1, dtype=np.int32), taps.shape).copy()
-    last = np.ones(taps.shape, np.bool_)  # tap of its run
-    last[:, :-1] = np.where(here < 0, after >= 0, after != here + 1)
-    ends[~last] = n_taps
-    runs = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1] - np.arange(n_taps, dtype=np.int32)
-    # equal lengths: the runs end where they would if all were as long as the first
-    even = (taps >= 0).all(axis=1) & (last == (np.arange(1, n_taps + 1) % runs[:, :1] == 0)).all(axis=1)
-    runs[even, 0] *= -1
-    return runs
+    groups, n_taps = taps.shape
+    neighbors = (taps[:, :-1] >= 0) & (taps[:, 1:] == taps[:, :-1] + 1)
+    begins = np.ones(taps.shape, np.bool_)
+    begins[:, 1:] = ~neighbors
+    place = np.arange(n_taps, dtype=np.int32)
+    longest = int((place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)).max()) + 1
+    for step in (longest, 1):
+        if n_taps % step != 0:
+            continue
+        cut = taps.reshape(groups, n_taps // step, step)
+        inside = cut >= 0
+        first = np.where(inside.any(axis=2), inside.argmax(axis=2), 0)
+        last = first + inside.sum(axis=2)
+        pixel = np.where(last > first, np.take_along_axis(cut, first[:, :, None], axis=2)[:, :, 0] - first, 0)
+        place = np.arange(step)
+        expected = np.where((place >= first[:, :, None]) & (place < last[:, :, None]), pixel[:, :, None] + place, -1)
+        if step == 1 or (expected == cut).all():
+            return np.stack([pixel, first, last, np.zeros_like(first)], axis=2).astype(np.int32)
 
 
 cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places, Py_ssize_t number) except -1:
     """The record of layer `number` (from 1); `places` are those of the slots."""
-    kind, activation, n_in, n_out, groups, matrix, transposed, bias, taps = specification
+    kind, activation, n_in, n_out, groups, matrix, transposed, bias, taps, spans = specification
     if kind not in KINDS:
         raise ValueError(f"layers: expected a kind of layer ({', '.join(KINDS)}), got {kind!r}")
     if not 1 <= n_in <= LARGEST_DIMENSION or not 1 <= n_out <= LARGEST_DIMENSION:
@@ -82,7 +93,7 @@ cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places,
     layer.n_in, layer.n_out, layer.groups = n_in, n_out, groups
     layer.scale = 1
     layer.W = layer.b = -1
-    fill_patches(layer, taps, number)
+    fill_patches(layer, taps, spans, number)
     if layer.kind == PRODUCT:
         fill_slots(layer, matrix, bias, slots, places, number)
     elif (layer.taps == NULL or n_out % groups != 0 or n_in % (n_out // groups) != 0
@@ -91,23 +102,41 @@ cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places,
     else:
         layer.channels = n_out // groups
         layer.scale = 1.0 / layer.n_taps
+    if layer.spans != NULL:
+        fill_lanes(layer)
     if taps is not None:
-        check_taps(layer, taps[0], number)
+        check_taps(layer, taps, number)
     return 0
 
 
-cdef int fill_patches(Layer *layer, taps, Py_ssize_t number) except -1:
+cdef int fill_patches(Layer *layer, taps, spans, Py_ssize_t number) except -1:
     cdef cnp.ndarray table
     if taps is None:
         return 0
     table = taps
-    if table.shape[1] != layer.groups or table.shape[2] < 1:
+    if table.shape[0] != layer.groups or table.shape[1] < 1:
         raise ValueError(f"layers: expected the pixels of {layer.groups} patches in layer {number}, "
-                         f"got shape {taps.shape[1:]}")
-    layer.n_taps = table.shape[2]
+                         f"got shape {taps.shape}")
     layer.taps = <int *> cnp.PyArray_DATA(table)
-    layer.runs = layer.taps + layer.groups * layer.n_taps
+    layer.n_taps = table.shape[1]
+    if spans is not None:
+        table = spans
+        layer.spans = <fbp_span *> cnp.PyArray_DATA(table)
+        layer.n_spans = table.shape[1]
     return 0
+
+
+cdef void fill_lanes(Layer *layer) noexcept:
+    """A bit for every number of a span that is inside the image, if there are as many"""
+    cdef Py_ssize_t s, i
+    cdef fbp_span *span
+    if layer.n_taps // layer.n_spans * layer.channels > MOST_LANES:
+        return
+    for s in range(layer.groups * layer.n_spans):
+        span = &layer.spans[s]
+        span.lanes = 0
+        for i in range(span.first * layer.channels, span.last * layer.channels):
+            span.lanes |= <unsigned> 1 << i
 
 
 cdef int fill_slots(Layer *layer, matrix, bias, tuple slots, list places, Py_ssize_t number) except -1:

@@ -2,9 +2,9 @@
  * patch, -1 standing for one outside the image. Rows are numbered through all images: row r is group r % G of image
  * r / G. Sums over the same pixel are taken in the order of the table.
  *
- * Pixels that are neighbors in the patch and in the image are moved together: |runs[g, t]| says how many from tap t on
- * are, or how many are outside. The 3 x 3 patches inside an image are three runs of 3 C numbers; that a whole patch is
- * inside and its runs are of one length, the sign of its first says. */
+ * Pixels that are neighbors in the patch and in the image are moved together. For that a patch is also S spans of `step`
+ * taps each, of which those that are inside the image lie there side by side: see fbp_span. A 3 x 3 patch is three spans
+ * of 3 C numbers. */
 
 /* Runs are often shorter than a vector, and always too short for a call of memcpy. */
 #if HAS_VECTORS
@@ -48,6 +48,18 @@ static INLINE void NAME(clear_run)(ptrdiff_t n, REAL *to)
     for (ptrdiff_t i = 0; i < n; i++) to[i] = 0;
 }
 
+#if HAS_MASKS
+/* The lanes of which the bit is set, the others 0 and not read. */
+static INLINE NAME(vec) NAME(load_lanes)(const REAL *p, unsigned lanes)
+{
+#if IS_FLOAT
+    return (NAME(vec))_mm512_maskz_loadu_ps((__mmask16)lanes, p);
+#else
+    return (NAME(vec))_mm512_maskz_loadu_pd((__mmask8)lanes, p);
+#endif
+}
+#endif
+
 /* to[i] += from[i] */
 static INLINE void NAME(add_run)(ptrdiff_t n, const REAL *from, REAL *to)
 {
@@ -64,53 +76,59 @@ static INLINE void NAME(add_run)(ptrdiff_t n, const REAL *from, REAL *to)
 }
 
 /* patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on */
-static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,
-                                 ptrdiff_t image, const int *taps, const int *runs, const REAL *x, REAL *patches)
+static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,
+                                 ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *x, REAL *patches)
 {
-    ptrdiff_t r = 0, g = first % G;
+    const ptrdiff_t n = step * C;
+    ptrdiff_t g = first % G;
+    const fbp_span *span = spans + g * S;
     x += first / G * image;
-    while (r < count) {
-        const int *tap = taps + g * T, *run = runs + g * T;
+    for (ptrdiff_t r = 0; r < count; r++) {
 #if HAS_MASKS
-        /* Short and equal runs, for as many rows as there are: one mask for all. */
-        const ptrdiff_t even = -run[0], n = even * C;
-        if (0 < n && n <= RUN_LANES) {
-            do {
-                for (ptrdiff_t t = 0; t < T; t += even, patches += n)
-                    NAME(store_part)(patches, NAME(load_part)(x + tap[t] * C, n), n);
-                tap += T, run += T, g++, r++;
-            } while (r < count && g < G && run[0] == -even);
+        /* no branches: at the border, too, a span is one vector or two, with zeros for what is outside */
+        if (n <= RUN_LANES) {
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n)
+                NAME(store_part)(patches, NAME(load_lanes)(x + span->pixel * C, span->lanes), n);
+        } else if (n <= 2 * RUN_LANES) {
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n) {
+                const REAL *from = x + span->pixel * C;
+                NAME(store)(patches, NAME(load_lanes)(from, span->lanes));
+                NAME(store_part)(patches + RUN_LANES, NAME(load_lanes)(from + RUN_LANES, span->lanes >> RUN_LANES),
+                                 n - RUN_LANES);
+            }
         } else
 #endif
         {
-            for (ptrdiff_t t = 0, taken; t < T; t += taken, patches += taken * C) {
-                taken = run[t] < 0 ? -run[t] : run[t];
-                if (tap[t] < 0) NAME(clear_run)(taken * C, patches);
-                else NAME(copy_run)(taken * C, x + tap[t] * C, patches);
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n) {
+                const ptrdiff_t before = span->first * C, inside = (span->last - span->first) * C;
+                NAME(clear_run)(before, patches);
+                if (inside > 0) NAME(copy_run)(inside, x + (span->pixel + span->first) * C, patches + before);
+                NAME(clear_run)(n - before - inside, patches + before + inside);
             }
-            g++, r++;
         }
-        if (g == G) {
+        if (++g == G) {
             g = 0;
+            span = spans;
             x += image;
         }
     }
 }
 
 /* y[r / G, taps[r % G, t], :] += patches[r - first, t, :]: the adjoint */
-static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,
-                                  ptrdiff_t image, const int *taps, const int *runs, const REAL *patches, REAL *y)
+static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,
+                                  ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *patches, REAL *y)
 {
     ptrdiff_t g = first % G;
+    const fbp_span *span = spans + g * S;
     y += first / G * image;
     for (ptrdiff_t r = 0; r < count; r++) {
-        const int *tap = taps + g * T, *run = runs + g * T;
-        for (ptrdiff_t t = 0, taken; t < T; t += taken, patches += taken * C) {
-            taken = run[t] < 0 ? -run[t] : run[t];
-            if (tap[t] >= 0) NAME(add_run)(taken * C, patches, y + tap[t] * C);
-        }
+        for (ptrdiff_t s = 0; s < S; s++, span++, patches += step * C)
+            if (span->last > span->first)
+                NAME(add_run)((span->last - span->first) * C, patches + span->first * C,
+                              y + (span->pixel + span->first) * C);
         if (++g == G) {
             g = 0;
+            span = spans;
             y += image;
         }
     }
