@@ -1,9 +1,9 @@
 """One step of gradient descent on networks that share weights: convolutions, and autoencoders with tied weights.
 
-Forward pass, gradient, update; squared error, tanh between the layers, float32. The convolutional networks are two 3 x 3
-convolutions (stride 2, padding 1) and an affine layer to 10 outputs; the autoencoders decode by the encoder's matrix,
-transposed. As in bench_training.py every implementation goes EPOCHS times through the same batches, starting from the
-same parameters, and must end where NumPy in float64 ends; what differs from there is the networks.
+Forward pass, gradient, update; squared error, tanh between the layers, float32. The convolutional networks are two
+convolutions (3 x 3, stride 2, padding 1) and an affine layer to 10 outputs; the autoencoders decode by the encoder's
+matrix, transposed. As in bench_training.py every implementation goes EPOCHS times through the same batches, starting
+from the same parameters, and must end where NumPy in float64 ends.
 
 The limit counts the flops of the products only: what gathering patches costs shows in the ratio to it.
 """
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import fastbp
-import limits
 from support import join, load_jax, load_torch, record
 
 AREA = "Training step, shared and tied weights"
@@ -107,10 +106,12 @@ class Convolutions(Case):
 
     @property
     def n_in(self):
+        """Numbers in an image."""
         return int(np.prod(self.image))
 
     @property
     def n_out(self):
+        """Of the affine layer."""
         return OUTPUTS
 
     @functools.cached_property
@@ -143,14 +144,12 @@ class Convolutions(Case):
 
     def torch_start(self, torch):
         """(parameters, how to get fastbp's vector back), the images' channels first as PyTorch has them."""
-        arrays = []
-        for array, image in zip(self.split(self.start("float32"))[:-2:2], self.images, strict=False):
-            arrays.append(array.reshape(KERNEL, KERNEL, image[-1], -1).transpose(3, 2, 0, 1))
-        *biases, W, b = self.split(self.start("float32"))[1:-2:2] + self.split(self.start("float32"))[-2:]
+        arrays = self.split(self.start("float32"))
+        for i, image in enumerate(self.images[:-1]):
+            arrays[2 * i] = arrays[2 * i].reshape(KERNEL, KERNEL, image[-1], -1).transpose(3, 2, 0, 1)
         last = self.images[-1]
-        W = W.reshape(*last, OUTPUTS).transpose(3, 2, 0, 1).reshape(OUTPUTS, -1)
-        w = [*(torch.tensor(np.ascontiguousarray(a)) for pair in zip(arrays, biases, strict=True) for a in pair)]
-        w = [*w, torch.tensor(np.ascontiguousarray(W)), torch.tensor(b)]
+        arrays[-2] = arrays[-2].reshape(*last, OUTPUTS).transpose(3, 2, 0, 1).reshape(OUTPUTS, -1)
+        w = [torch.tensor(np.ascontiguousarray(array), requires_grad=True) for array in arrays]
 
         def back():
             found = [array.detach().numpy() for array in w]
@@ -159,7 +158,7 @@ class Convolutions(Case):
             found[-2] = found[-2].reshape(OUTPUTS, last[2], *last[:2]).transpose(2, 3, 1, 0)
             return join(found)
 
-        return [array.requires_grad_() for array in w], back
+        return w, back
 
     def torch_inputs(self, torch, x):
         """An image's channels first."""
@@ -197,10 +196,12 @@ class Autoencoder(Case):
 
     @property
     def n_out(self):
+        """As many as inputs."""
         return self.n_in
 
     @property
     def shapes(self):
+        """Of the matrix and both biases."""
         return [(self.n_in, self.hidden), (self.hidden,), (self.n_in,)]
 
     @property
@@ -246,13 +247,16 @@ class Autoencoder(Case):
         return w, lambda: join([array.detach() for array in w])
 
     def torch_inputs(self, torch, x):
+        """As they are."""
         return torch.tensor(x)
 
     def torch_output(self, torch, w, x):
+        """(N, n_in)"""
         W, b, c = w
         return torch.addmm(c, torch.tanh(torch.addmm(b, x, W)), W.T)
 
     def jax_output(self, jax, w, x):
+        """(N, n_in)"""
         W, b, c = w
         return jax.numpy.tanh(x @ W + b) @ W.T + c
 
@@ -385,11 +389,13 @@ def numpy_step(case):
     return run, lambda: p
 
 
-def torch_step(case):
+def torch_step(case, channels_last=False):
     """Functions instead of modules, gradients without .grad, one call to update: the fastest eager way found."""
     torch = load_torch()
     w, back = case.torch_start(torch)
     batches = [(case.torch_inputs(torch, x), torch.tensor(t)) for x, t in case.batches]
+    if channels_last:
+        batches = [(x.contiguous(memory_format=torch.channels_last), t) for x, t in batches]
 
     def run():
         for x, t in batches * EPOCHS:
@@ -403,19 +409,7 @@ def torch_step(case):
 
 def torch_channels_last(case):
     """The same on images whose channels lie together."""
-    torch = load_torch()
-    w, back = case.torch_start(torch)
-    last = torch.channels_last
-    batches = [(case.torch_inputs(torch, x).contiguous(memory_format=last), torch.tensor(t)) for x, t in case.batches]
-
-    def run():
-        for x, t in batches * EPOCHS:
-            loss = torch.nn.functional.mse_loss(case.torch_output(torch, w, x), t, reduction="sum")
-            gradient = torch.autograd.grad(loss, w)
-            with torch.no_grad():
-                torch._foreach_add_(w, gradient, alpha=-0.5 * RATE / case.batch)
-
-    return run, back
+    return torch_step(case, channels_last=True)
 
 
 def jax_update(case, jax):
