@@ -232,8 +232,9 @@ class Conv2d(Convolution):
     and a column for each output channel. (From PyTorch's ``weight``: ``weight.transpose(2, 3, 1, 0)``, reshaped.)
 
     It is a shared layer whose groups are the patches (PRML section 5.5.6). The patches are gathered into a strip of at
-    most 32768 numbers or 16 patches, multiplied there and thrown away, so that the memory for them does not grow with
-    the batch or the image. 2 N · patches · kernel · in_channels · out_channels flops.
+    most 8192 numbers or 16 patches, multiplied there and thrown away, so that the memory for them does not grow with
+    the batch or the image; beside it there is room for `W` transposed. The layer holds 20 bytes or less for every pixel
+    of every patch of one image, which say where it is. 2 N · patches · kernel · in_channels · out_channels flops.
 
     Examples
     --------

@@ -4,7 +4,8 @@ Design:
 a) A layer with weights takes rows of its input, multiplies them by its matrix W (I, O), and puts rows of its output
    down: G rows a sample, x (N G, I) -> y (N G, O). An affine layer has one, a shared layer one for every group.
 b) A convolution's rows are patches of an image. They are gathered into a strip that stays in cache, as many as it
-   holds, and multiplied there; there is never an array of all patches.
+   holds, and multiplied there; there is never an array of all patches. The gradient gathers them again: that costs
+   less than keeping them.
 c) A transposed use takes the same steps backwards: y = x W^T, whose rows, if they are patches, are added up into the
    image. So it is the adjoint of the plain use, and the plain one its adjoint.
 d) A pool is linear too, given which pixels a maximum took; that is kept from the forward pass.

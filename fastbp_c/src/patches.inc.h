@@ -58,6 +58,17 @@ static INLINE NAME(vec) NAME(load_lanes)(const REAL *p, unsigned lanes)
     return (NAME(vec))_mm512_maskz_loadu_pd((__mmask8)lanes, p);
 #endif
 }
+
+/* to[i] = from[i], where the bit of `lanes` is set, else 0; 16 bytes seldom lie on two cache lines, 64 nearly always do */
+static INLINE void NAME(copy_quad)(const REAL *from, unsigned lanes, REAL *to, ptrdiff_t n)
+{
+    const __mmask8 read = (__mmask8)lanes, written = (__mmask8)((1u << n) - 1u);
+#if IS_FLOAT
+    _mm_mask_storeu_ps(to, written, _mm_maskz_loadu_ps(read, from));
+#else
+    _mm_mask_storeu_pd(to, written, _mm_maskz_loadu_pd(read, from));
+#endif
+}
 #endif
 
 /* to[i] += from[i] */
@@ -86,7 +97,10 @@ static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, 
     for (ptrdiff_t r = 0; r < count; r++) {
 #if HAS_MASKS
         /* no branches: at the border, too, a span is one vector or two, with zeros for what is outside */
-        if (n <= RUN_LANES) {
+        if (n <= QUAD_LANES) {
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n)
+                NAME(copy_quad)(x + span->pixel * C, span->lanes, patches, n);
+        } else if (n <= RUN_LANES) {
             for (ptrdiff_t s = 0; s < S; s++, span++, patches += n)
                 NAME(store_part)(patches, NAME(load_lanes)(x + span->pixel * C, span->lanes), n);
         } else if (n <= 2 * RUN_LANES) {
