@@ -150,6 +150,15 @@ static double NAME(squared_error)(int activation, ptrdiff_t N, ptrdiff_t K, cons
                                   const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
     REAL *y = work, *h1 = delta ? work + N * K : NULL;
+    if (activation == FBP_IDENTITY && delta) {
+        SIMD()
+        for (ptrdiff_t i = 0; i < N * K; i++) {
+            const REAL difference = a[i] - t[i];
+            delta[i] = difference;
+            y[i] = difference * difference / 2;
+        }
+        return NAME(weigh)(N, K, y, weight, scale, delta);
+    }
     NAME(activate)(activation, N * K, a, y, h1, NULL);
     if (delta) {
         SIMD()

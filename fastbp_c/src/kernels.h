@@ -22,6 +22,13 @@ enum fbp_error { FBP_SQUARED_ERROR, FBP_BINARY_CROSS_ENTROPY, FBP_CROSS_ENTROPY 
 /* What a product starts from: nothing, what C holds, or one row that every row of C gets. */
 enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
 
+/* Some taps of a patch: those from first to before last are pixels one after another, the others are outside the image.
+ * `pixel` is that of the first tap, or what it would be; the bits of `lanes` are the numbers inside, if there is room. */
+typedef struct {
+    int pixel, first, last;
+    unsigned lanes;
+} fbp_span;
+
 #define FBP_KERNELS(REAL)                                                                                    \
     {                                                                                                        \
         /* z = h(a), h1 = h'(a), h2 = h''(a), elementwise; h2, or both, may be NULL; z may be a */           \
@@ -75,10 +82,12 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         void (*outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *z, ptrdiff_t z_row,          \
                       const REAL *delta, ptrdiff_t delta_row, int add, REAL *g, ptrdiff_t g_row);            \
         /* patches of images and pools of patches, see patches.inc.h */                                      \
-        void (*gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,      \
-                               ptrdiff_t image, const int *taps, const REAL *x, REAL *patches);              \
-        void (*scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,     \
-                                ptrdiff_t image, const int *taps, const REAL *patches, REAL *y);             \
+        void (*gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,   \
+                               ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *x,           \
+                               REAL *patches);                                                               \
+        void (*scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,  \
+                                ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *patches,    \
+                                REAL *y);                                                                    \
         void (*average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,                 \
                         const int *taps, REAL scale, const REAL *x, REAL *y);                                \
         void (*spread_average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,          \
