@@ -95,8 +95,7 @@ cdef void output_diagonal(
             for k in range(K):
                 t[n * K + k] = M[(n * K + k) * K + k]
         return
-    simd.error_tangent(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale, wanted.gauss_newton,
-                       <const floating *> NULL, t, work)
+    simd.error_diagonal(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale, wanted.gauss_newton, t)
 
 
 cdef void new_rows(
