@@ -309,13 +309,13 @@ def jacobian(layers, p, X):
     return complex_columns(lambda z: forward(layers, p, z), wide(X), range(np.shape(X)[1]))
 
 
-def parameter_jacobian(layers, p, X, of="output"):
-    """dy_k/dw_i of every sample, (N, K, P), or da^L_k/dw_i."""
+def parameter_jacobian(layers, p, X, of="output", columns=None):
+    """dy_k/dw_i of every sample, (N, K, P), or da^L_k/dw_i, or some of their columns."""
 
     def outputs(z):
         return forward(layers, z, X) if of == "output" else passes(layers, z, X)[-1][1]
 
-    return complex_columns(outputs, wide(p), range(len(p)))
+    return complex_columns(outputs, wide(p), range(len(p)) if columns is None else columns)
 
 
 def hessians(layers, p, X, T, loss=None, columns=None):
@@ -337,10 +337,10 @@ def gauss_newton_curvatures(output, loss, a, t):
     return output_curvatures(output, loss, a, t)
 
 
-def gauss_newtons(layers, p, X, T, loss=None):
-    """J_n^T M'_n J_n of every sample, (N, P, P), J_n = da^L/dw."""
+def gauss_newtons(layers, p, X, T, loss=None, columns=None):
+    """J_n^T M'_n J_n of every sample, (N, P, P), J_n = da^L/dw, or some of their columns and the same rows."""
     output = layers[-1].activation
-    J = parameter_jacobian(layers, p, X, "preactivation")
+    J = parameter_jacobian(layers, p, X, "preactivation", columns)
     M = gauss_newton_curvatures(output, loss or canonical(output), passes(layers, p, X)[-1][1], T)
     return np.einsum("nki,nkl,nlj->nij", J, M, J, optimize=True)
 
