@@ -364,7 +364,8 @@ def approximate_diagonal(layers, p, X, T, loss=None):
         if W is not None:
             D[:, W] += dense_gradient(layers[l], z * z, c)
         if b is not None:
-            D[:, b] += c.reshape(len(X), -1, b.stop - b.start).sum(axis=1)
+            size = bias_size(layers[l])
+            D[:, b] += c.reshape(len(X), layers[l].n_out // size, size).sum(axis=1)
         if l == 0:
             return D
         below, a = layers[l - 1].activation, done[l - 1][1]

@@ -57,6 +57,21 @@ def test_derivatives_into_out(function, case, dtype):
         assert peak_of(lambda: call(net, X, T, out=out)) < SMALL
 
 
+# The walk over the layers keeps a small table of places.
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "convolutional", "everything"])
+@pytest.mark.parametrize(
+    "function",
+    ["hessian", "gauss_newton", "hessian_diagonal", "gauss_newton_diagonal", "jacobian", "parameter_jacobian"],
+)
+def test_second_derivatives_into_out(function, case, dtype):
+    net = network(ARCHITECTURES[case], dtype)
+    batch = data(net, 20)[: 1 if "jacobian" in function else 2]
+    call = getattr(fastbp, function)
+    out = call(net, *batch)
+    assert peak_of(lambda: call(net, *batch, out=out), times=5) < SMALL
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.01), SGD(0.01, 0.9), Adam()], ids=["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layers", [chain(20, 40, 10), ARCHITECTURES["everything"]], ids=["affine", "everything"])
