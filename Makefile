@@ -16,15 +16,23 @@ SOURCES := pyproject.toml setup.py $(wildcard fastbp_c/*.pyx fastbp_c/*.pxd fast
 PACKED := $(SOURCES) MANIFEST.in README.md $(shell find .ci fastbp fastbp_c tests benches demo docs -type f \
     ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.c' ! -name '_blas_int.pxi' 2>/dev/null)
 
-.PHONY: demo test test-exhaustive test-matrix test-sanitize bench bench-quick lint build wheel-check clean
+.PHONY: demo demo-curve drift test test-exhaustive test-matrix test-sanitize bench bench-quick lint build wheel-check clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
 demo: build/in-place-$(VERSION)
 	.venv/bin/python demo/digits.py $(ARGS)
 
+# A curve fitted online, with its uncertainty, by an inverse Hessian.
+demo-curve: build/in-place-$(VERSION)
+	.venv/bin/python demo/curve_fitting.py $(ARGS)
+
 test: build/in-place-$(VERSION)
 	.venv/bin/python -m pytest $(ARGS)
+
+# How far inverse Hessians drift: the tables of docs/inverse.md. A few minutes.
+drift: build/in-place-$(VERSION)
+	.venv/bin/python tests/accuracy/drift.py $(ARGS)
 
 # Against true values of many digits, for every float32 number: takes an hour.
 test-exhaustive: build/in-place-$(VERSION)

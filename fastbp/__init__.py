@@ -15,6 +15,7 @@ from fastbp._curvature import (
 )
 from fastbp._derivatives import loss, loss_and_gradient, per_sample_gradients
 from fastbp._images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
+from fastbp._inverse import WoodburyInverse, inverse_outer_product, woodbury_update
 from fastbp._layers import Affine, Layer, Shared, Tied
 from fastbp._network import Network, mlp
 from fastbp._storage import load
@@ -42,6 +43,7 @@ __all__ = [
     "Shared",
     "Tied",
     "Trainer",
+    "WoodburyInverse",
     "__version__",
     "affine",
     "affine_backward",
@@ -51,6 +53,7 @@ __all__ = [
     "gauss_newton_diagonal",
     "hessian",
     "hessian_diagonal",
+    "inverse_outer_product",
     "jacobian",
     "load",
     "loss",
@@ -59,6 +62,7 @@ __all__ = [
     "parameter_jacobian",
     "per_sample_gradients",
     "show_config",
+    "woodbury_update",
 ]
 
 

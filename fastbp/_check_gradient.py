@@ -12,15 +12,15 @@ from fastbp._derivatives import batch, loss_and_gradient
 from fastbp._derivatives import loss as loss_of
 from fastbp._network import Network, _rebuild
 
-# How often the last digits of the parameters are changed to see how well the error and the gradient are known.
-TRIALS = 8
-# Of thousands of differences the worst lies further off than the error does in so few trials.
-SAFETY = 4
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
+
+# Changes of the parameters by which it is seen how well the error and the gradient are known.
+TRIALS = 8
+# Of thousands of differences the worst lies further off than the error does in so few trials.
+SAFETY = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def check_gradient(
     network. The network is not changed.
 
     At a minimum the derivatives vanish, while the numbers that they are the sums or differences of do not. How well the
-    error and the gradient are known at all is measured by changing the last digits of all parameters at random.
+    error and the gradient are known at all is measured, by small random changes of all parameters.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def check_gradient(
     x, t = X.astype(np.float64), T.astype(np.float64)
     options_wide = {**options, "sample_weight": None if weight is None else weight.astype(np.float64)}
     with np.errstate(all="ignore"):  # NaN and infinity go into the report
-        noise = SAFETY * _spread(wide, lambda near: loss_of(near, x, t, **options_wide))
+        noise = SAFETY * _noise(wide, lambda: loss_of(wide, x, t, **options_wide))
         found = [_difference(wide, int(i), noise, lambda: loss_of(wide, x, t, **options_wide)) for i in indices]
         differences, rounding = np.array(found).T
         rounding = rounding + _spread(net, lambda near: loss_and_gradient(near, X, T, **options)[1])
@@ -143,6 +143,24 @@ def check_gradient(
         errors /= np.where(relative_to == 0, 1.0, relative_to)
         worst = int(np.argmax(errors))
     return GradientReport(indices, gradient[indices], differences, float(errors[worst]), int(indices[worst]), tolerance)
+
+
+def _noise(net: Network, error: Callable[[], float]) -> float:
+    """How far the error is from a straight line where every smooth function is one; at least its last digit.
+
+    Along changes of the parameters that are small, but not so small that all is rounded alike.
+    """
+    generator, place = np.random.default_rng(0), net.parameters.copy()
+    middle, found = error(), [0.0]
+    for _ in range(TRIALS):
+        change = 2.0**-42 * place * generator.choice([-1, 1], place.size)
+        ends = []
+        for sign in (1, -1):
+            net.parameters = place + sign * change
+            ends.append(error())
+        found.append(abs(ends[0] + ends[1] - 2 * middle))
+    net.parameters = place
+    return float(np.fmax(np.fmax.reduce(found), np.finfo(np.float64).eps * abs(middle)))
 
 
 def _spread(net: Network, function: Callable[[Network], Any]) -> float:

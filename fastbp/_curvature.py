@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastbp._convert import output_array, real_array
 from fastbp._derivatives import batch, check_network
 from fastbp._memory import new_array
 from fastbp_c import diagonal as _diagonal
 from fastbp_c import hessian as _hessian
 from fastbp_c import jacobian as _jacobian
+from fastbp_c import outer_product as _outer_product
+from fastbp_c.operator import Products
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastbp._network import Network
+
+COLUMNS = 64  # of a matrix that are computed at once, where products are the cheapest way to it
 
 
 def jacobian(net: Network, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -236,15 +242,14 @@ def hessian_diagonal(
     if method not in ("exact", "approximate"):
         raise ValueError(f"method: expected 'exact' or 'approximate', got {method!r}")
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
-    if out is None:
-        out = new_array("hessian_diagonal", (net.n_parameters,), net.dtype)
-    approximate = method == "approximate"
-    if approximate or net._plan.factors(loss):
-        _diagonal.diagonal(
-            net._plan, net.parameters, X, T, weight, loss, scale, False, approximate, _vector(output_array(out))
-        )
+    out = _result("hessian_diagonal", net, (net.n_parameters,), out)
+    arguments = net._plan, net.parameters, X, T, weight, loss, scale, False
+    if method == "approximate" or net._plan.factors(loss):
+        _diagonal.diagonal(*arguments, method == "approximate", out)
+    elif _hessian.route(net._plan, False, False) == "pairs":
+        _hessian.curvature(*arguments, out)
     else:
-        _hessian.curvature(net._plan, net.parameters, X, T, weight, loss, scale, False, _vector(output_array(out)))
+        _by_products(arguments, out)
     return out
 
 
@@ -282,16 +287,11 @@ def gauss_newton_diagonal(
     Exact. The cost is that of K rows a sample through the layers between the first and the last.
     """
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
-    if out is None:
-        out = new_array("gauss_newton_diagonal", (net.n_parameters,), net.dtype)
-    _diagonal.diagonal(net._plan, net.parameters, X, T, weight, loss, scale, True, False, output_array(out))
-    return out
-
-
-def _vector(out: NDArray[Any]) -> NDArray[Any]:
-    """`out`, which must not pass for a matrix."""
-    if out.ndim != 1:
-        raise ValueError(f"out: expected a vector (1 dimension), got shape {out.shape}")
+    out = _result("gauss_newton_diagonal", net, (net.n_parameters,), out)
+    if net._plan.repeats:
+        _outer_product.outer_product(net._plan, net.parameters, X, T, weight, loss, scale, out)
+    else:
+        _diagonal.diagonal(net._plan, net.parameters, X, T, weight, loss, scale, True, False, out)
     return out
 
 
@@ -306,10 +306,41 @@ def _matrix(
     out: NDArray[Any] | None,
     gauss_newton: bool,
 ) -> NDArray[Any]:
+    """Either matrix, by the cheapest way."""
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
-    if out is None:
-        out = new_array(what, (net.n_parameters, net.n_parameters), net.dtype)
-    elif output_array(out).ndim != 2:
-        raise ValueError(f"out: expected a matrix (2 dimensions), got shape {out.shape}")
-    _hessian.curvature(net._plan, net.parameters, X, T, weight, loss, scale, gauss_newton, out)
+    out = _result(what, net, (net.n_parameters, net.n_parameters), out)
+    arguments = net._plan, net.parameters, X, T, weight, loss, scale
+    route = _hessian.route(net._plan, gauss_newton, True)
+    if route == "pairs":
+        _hessian.curvature(*arguments, gauss_newton, out)
+    elif route == "rows":
+        _outer_product.outer_product(*arguments, out)
+    else:
+        _by_products((*arguments, gauss_newton), out)
     return out
+
+
+def _result(what: str, net: Network, shape: tuple[int, ...], out: NDArray[Any] | None) -> NDArray[Any]:
+    """`out`, with as many dimensions as it should have, or a new array; the kernels look at the rest."""
+    if out is None:
+        return new_array(what, shape, net.dtype)
+    if output_array(out).ndim != len(shape):
+        raise ValueError(f"out: expected shape {shape}, got shape {out.shape}")
+    return out
+
+
+def _by_products(arguments: tuple[Any, ...], out: NDArray[Any]) -> None:
+    """The matrix, or its diagonal, column by column: products with unit vectors."""
+    plan, parameters, X, T, weight, *_ = arguments
+    plan.check_result(out, parameters, X, T, weight)
+    products, P = Products(*arguments), parameters.size
+    for start in range(0, P, COLUMNS):
+        some = np.arange(start, min(start + COLUMNS, P))
+        units = np.zeros((some.size, P), parameters.dtype)
+        units[np.arange(some.size), some] = 1
+        rows = out[start : start + some.size] if out.ndim == 2 else np.empty_like(units)
+        products.multiply(units, rows)
+        if out.ndim == 1:
+            out[some] = rows[np.arange(some.size), some]
+    if out.ndim == 2:
+        _hessian.symmetrize(out)

@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+CACHE_LINE = 64
+
 
 def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An uninitialized array; MemoryError with both numbers of bytes if the machine has no room for it."""
@@ -25,6 +27,13 @@ def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArra
         return np.empty(shape, dtype)
     except MemoryError:  # a limit of the process's own
         raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got none") from None
+
+
+def new_square(what: str, n: int) -> NDArray[Any]:
+    """An uninitialized (n, n) array of float64 that begins on a cache line, as vectors like it."""
+    room = new_array(what, (n * n + CACHE_LINE // 8,), np.dtype(np.float64))
+    start = -(room.ctypes.data // 8) % (CACHE_LINE // 8)
+    return room[start : start + n * n].reshape(n, n)
 
 
 def available_bytes() -> int:

@@ -16,21 +16,18 @@ from libc.string cimport memcpy, memset
 
 from fastbp_c cimport simd
 from fastbp_c._check cimport check_vector
-from fastbp_c.jacobian cimport chunk_rows, identity_rows, parameter_rows, widest
+from fastbp_c.jacobian cimport chunk_rows, identity_rows, widest
 from fastbp_c.linear cimport push_back, slot_gradient
 from fastbp_c.network cimport Plan, check_output
+from fastbp_c.outer_product cimport coefficients
 from fastbp_c.passes cimport chosen, deltas, forward, layer_input, output_delta, part, step_back, strip
 from fastbp_c.records cimport MAXIMUM, PRODUCT, Layer, Net, pitch, work_size
-from fastbp_c.simd cimport FBP_CROSS_ENTROPY, FBP_IDENTITY, FBP_SOFTMAX
+from fastbp_c.simd cimport FBP_IDENTITY, FBP_SOFTMAX
 from fastbp_c.workspace cimport Workspace, carve, padded
 
 import numpy as np
 
 cnp.import_array()
-
-cdef enum:
-    # Elements of a chunk of parameter rows.
-    ROW_CHUNK = 1 << 19
 
 
 cdef struct Wanted:
@@ -82,23 +79,6 @@ cdef size_t scratch(const Net *net, const Sizes *sizes) noexcept nogil:
             whole = N
     return (2 * padded(N * sizes.R * width) + padded(N * max(1, sizes.R)) + 4 * padded(N * width)
             + padded(N * net.n_outputs * net.n_outputs) + padded(whole * width * width))
-
-
-cdef void coefficients(
-    const Wanted *wanted, Py_ssize_t N, Py_ssize_t K, const floating *T, const floating *weight, floating *c,
-) noexcept nogil:
-    """c[n, r] = scale weight_n, for the cross-entropy times sum_k t_nk: what K rows of M' a sample are multiplied by"""
-    cdef Py_ssize_t n, k
-    cdef double total
-    for n in range(N):
-        total = 1
-        if wanted.error == FBP_CROSS_ENTROPY:
-            total = 0
-            for k in range(K):
-                total += T[n * K + k]
-        total *= wanted.scale * (1 if weight == NULL else weight[n])
-        for k in range(K):
-            c[n * K + k] = <floating> total
 
 
 cdef void output_diagonal(
@@ -233,7 +213,7 @@ cdef void chunk(
     else:
         forward(net, N, p, X, a, work, 1)
     if net.layers[last].activation == FBP_SOFTMAX and not wanted.approximate:
-        coefficients(wanted, N, K, T, weight, c)
+        coefficients(wanted.error, wanted.scale, N, K, T, weight, c)
         simd.output_factor(FBP_SOFTMAX, wanted.error, N, K, a, rows)
         groups.sizes[0], groups.count, R = K, 1, K
         memset(t, 0, N * K * sizeof(floating))
@@ -281,34 +261,11 @@ cdef void factored(
         start += n
 
 
-cdef void by_parameter_rows(
-    const Net *net, const Wanted *wanted, Py_ssize_t rows, Py_ssize_t N, const floating *p, const floating *X,
-    const floating *T, const floating *weight, floating *d, floating *work,
-) noexcept nogil:
-    """d = sum_nr c_nr g_nr o g_nr: the Gauss-Newton diagonal by all derivatives of a row, whatever slots are shared"""
-    cdef Py_ssize_t start = 0, n, K = net.n_outputs
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    cdef floating *rest = work + work_size(net, rows)
-    cdef floating *G = carve(&rest, rows * K * net.n_parameters)
-    cdef floating *v = carve(&rest, rows * K * widest(net))
-    cdef floating *back = carve(&rest, rows * K * widest(net))
-    cdef floating *c = carve(&rest, rows * K)
-    memset(d, 0, net.n_parameters * sizeof(floating))
-    while start < N:
-        n = min(rows, N - start)
-        forward(net, n, p, X + start * net.n_inputs, work + last.z * pitch(n), work, 1)
-        simd.output_factor(last.activation, wanted.error, n, K, work + last.z * pitch(n), v)
-        coefficients(wanted, n, K, T + start * K, part(weight, start), c)
-        parameter_rows(net, n, p, X + start * net.n_inputs, v, back, G, work)
-        simd.sum_squares(1, n * K, net.n_parameters, c, G, True, d)
-        start += n
-
-
 def diagonal(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
              cnp.ndarray weight, loss, double scale, bint gauss_newton, bint approximate, cnp.ndarray d not None):
     """d = the diagonal of scale sum_n weight_n d2E_n/dw dw, or of the Gauss-Newton matrix, or (5.81); overwritten
 
-    Of the Hessian exactly, only where `plan.factors` of the error function says so.
+    But for the approximation, no slot may be used twice; for the Hessian, `plan.factors` must hold.
     """
     cdef const Net *net = &plan.net
     cdef Wanted wanted = Wanted(plan.loss_number(loss), gauss_newton, approximate, scale)
@@ -316,37 +273,21 @@ def diagonal(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None,
     plan.check_batch(X, T, weight)
     check_vector("out", d, plan.typenum, net.n_parameters, "the network's parameters", True)
     check_output(d, p, X, T, weight)
-    if not (gauss_newton or approximate or plan.factors(loss)):
-        raise ValueError("loss: expected one with a factored curvature and no slot used twice, got others")
+    if not approximate and (plan.repeats if gauss_newton else not plan.factors(loss)):
+        raise ValueError("plan: expected slots that are used once and a curvature known by factors, got another")
     cdef Py_ssize_t N = X.shape[0]
     cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
     cdef Sizes sizes = sizes_of(net, &wanted)
-    cdef bint by_rows = gauss_newton and not approximate and plan.repeats
-    cdef Py_ssize_t rows = max(1, min(sizes.rows, ROW_CHUNK // (net.n_outputs * max(1, net.n_parameters))))
-    cdef size_t extra = 2 * padded(net.n_parameters) + scratch(net, &sizes)
-    if by_rows:
-        sizes.rows = rows
-        extra = (padded(rows * net.n_outputs * net.n_parameters) + 2 * padded(rows * net.n_outputs * widest(net))
-                 + padded(rows * net.n_outputs))
     cdef cnp.ndarray room = np.empty(net.n_layers + 1, np.intp)
     cdef Groups groups = Groups(0, <Py_ssize_t *> cnp.PyArray_DATA(room))
-    cdef Workspace work = plan.take(sizes.rows, extra)
+    cdef Workspace work = plan.take(sizes.rows, 2 * padded(net.n_parameters) + scratch(net, &sizes))
     with nogil:
         if plan.typenum == cnp.NPY_FLOAT:
-            if by_rows:
-                by_parameter_rows(net, &wanted, rows, N, <const float *> cnp.PyArray_DATA(p),
-                                  <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
-                                  <const float *> w, <float *> cnp.PyArray_DATA(d), <float *> work.memory)
-            else:
-                factored(net, &wanted, &sizes, &groups, N, <const float *> cnp.PyArray_DATA(p),
-                         <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
-                         <const float *> w, <float *> cnp.PyArray_DATA(d), <float *> work.memory)
-        elif by_rows:
-            by_parameter_rows(net, &wanted, rows, N, <const double *> cnp.PyArray_DATA(p),
-                              <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
-                              <const double *> w, <double *> cnp.PyArray_DATA(d), <double *> work.memory)
+            factored(net, &wanted, &sizes, &groups, N, <const float *> cnp.PyArray_DATA(p),
+                     <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T), <const float *> w,
+                     <float *> cnp.PyArray_DATA(d), <float *> work.memory)
         else:
             factored(net, &wanted, &sizes, &groups, N, <const double *> cnp.PyArray_DATA(p),
-                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
-                     <const double *> w, <double *> cnp.PyArray_DATA(d), <double *> work.memory)
+                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T), <const double *> w,
+                     <double *> cnp.PyArray_DATA(d), <double *> work.memory)
     plan.give(work)

@@ -24,3 +24,4 @@ cdef class Plan:
     cdef int check_parameters(self, p) except -1
     cdef int check_inputs(self, X) except -1
     cdef int check_batch(self, X, T, weight) except -1
+    cdef int check_curvature(self, H, p, X, T, weight) except -1

@@ -138,6 +138,22 @@ cdef class Plan:
     def n_parameters(self):
         return self.net.n_parameters
 
+    cdef int check_curvature(self, H, p, X, T, weight) except -1:
+        """Whether H can take a result: (P, P), or (P,) for a diagonal."""
+        cdef Py_ssize_t P = self.net.n_parameters
+        if H.ndim == 2:
+            check_matrix("out", H, self.typenum, P, "the network's parameters", P, "the network's parameters", True)
+        else:
+            check_vector("out", H, self.typenum, P, "the network's parameters", True)
+        return check_output(H, p, X, T, weight)
+
+    def check_result(self, cnp.ndarray H not None, cnp.ndarray p not None, cnp.ndarray X not None,
+                     cnp.ndarray T not None, cnp.ndarray weight):
+        """ValueError or TypeError unless H can take second derivatives for that batch."""
+        self.check_parameters(p)
+        self.check_batch(X, T, weight)
+        self.check_curvature(H, p, X, T, weight)
+
     def factors(self, loss):
         """Whether rows of derivatives give the Hessian's diagonal: no slot is used twice, and M is known by factors."""
         cdef int output = self.net.layers[self.net.n_layers - 1].activation

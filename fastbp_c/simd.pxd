@@ -59,6 +59,10 @@ cdef extern from "kernels.h":
         void (*sgd)(Py_ssize_t, const float *, float *, float *, float, float, int, float) noexcept nogil
         void (*adam)(Py_ssize_t, const float *, float *, float *, float *, float, float, float, float, float, float,
                      float, float) noexcept nogil
+        void (*symv)(Py_ssize_t, const float *, Py_ssize_t, const float *, float *) noexcept nogil
+        float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
+        int (*cholesky)(Py_ssize_t, float *, const float *) noexcept nogil
+        void (*solve)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t) noexcept nogil
         void (*gemm)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *,
                      Py_ssize_t, Py_ssize_t, float *, Py_ssize_t, int, const float *) noexcept nogil
 
@@ -106,6 +110,10 @@ cdef extern from "kernels.h":
         void (*sgd)(Py_ssize_t, const double *, double *, double *, double, double, int, double) noexcept nogil
         void (*adam)(Py_ssize_t, const double *, double *, double *, double *, double, double, double, double, double,
                      double, double, double) noexcept nogil
+        void (*symv)(Py_ssize_t, const double *, Py_ssize_t, const double *, double *) noexcept nogil
+        double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
+        int (*cholesky)(Py_ssize_t, double *, const double *) noexcept nogil
+        void (*solve)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t) noexcept nogil
         void (*gemm)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const double *,
                      Py_ssize_t, Py_ssize_t, double *, Py_ssize_t, int, const double *) noexcept nogil
 

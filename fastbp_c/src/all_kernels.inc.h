@@ -4,6 +4,7 @@
 #if HAS_VECTORS
 #include "gemm.inc.h"
 #endif
+#include "symmetric.inc.h"
 #include "curvature.inc.h"
 #include "patches.inc.h"
 #include "update.inc.h"
@@ -38,6 +39,10 @@ static const TABLE NAME(kernels) = {
     .unpick = NAME(unpick),
     .sgd = NAME(sgd),
     .adam = NAME(adam),
+    .symv = NAME(symv),
+    .dot = NAME(dot),
+    .cholesky = NAME(cholesky),
+    .solve = NAME(solve),
 #if HAS_VECTORS
     .gemm = NAME(gemm),
 #endif

@@ -94,6 +94,14 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
                     REAL decay);                                                                             \
         void (*adam)(ptrdiff_t n, const REAL *g, REAL *p, REAL *m, REAL *v, REAL rate, REAL beta1,           \
                      REAL rest1, REAL beta2, REAL rest2, REAL root_scale, REAL epsilon, REAL decay);         \
+        /* y = H x, H the symmetric matrix of a lower triangle with leading dimension ld; y apart from x */          \
+        void (*symv)(ptrdiff_t n, const REAL *H, ptrdiff_t ld, const REAL *x, REAL *y);                      \
+        /* returns sum_i x[i] y[i] */                                                                        \
+        REAL (*dot)(ptrdiff_t n, const REAL *x, const REAL *y);                                              \
+        /* S = R^T R in the upper triangle; returns whether every pivot is finite and above least[j] */      \
+        int (*cholesky)(ptrdiff_t k, REAL *S, const REAL *least);                                            \
+        /* Z = R^-T Z for k rows of n, R upper triangular */                                                 \
+        void (*solve)(ptrdiff_t k, ptrdiff_t n, const REAL *R, ptrdiff_t ldr, REAL *Z, ptrdiff_t ldz);       \
         /* C = start + A B over strided A and B, see gemm.inc.h; NULL where the compiler has no vectors */   \
         void (*gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col, \
                      const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc, int start,     \
