@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from fastbp._network import Network
 
-COLUMNS = 64  # of a matrix that are computed at once, where products are the cheapest way to it
+COLUMNS = 64  # of a matrix that are computed at once, where products are the cheapest way to it, and
+ROOM = 1 << 20  # how many numbers their unit vectors may have
 
 
 def jacobian(net: Network, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -334,8 +335,9 @@ def _by_products(arguments: tuple[Any, ...], out: NDArray[Any]) -> None:
     plan, parameters, X, T, weight, *_ = arguments
     plan.check_result(out, parameters, X, T, weight)
     products, P = Products(*arguments), parameters.size
-    for start in range(0, P, COLUMNS):
-        some = np.arange(start, min(start + COLUMNS, P))
+    step = max(1, min(COLUMNS, ROOM // max(1, P)))
+    for start in range(0, P, step):
+        some = np.arange(start, min(start + step, P))
         units = np.zeros((some.size, P), parameters.dtype)
         units[np.arange(some.size), some] = 1
         rows = out[start : start + some.size] if out.ndim == 2 else np.empty_like(units)

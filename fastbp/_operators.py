@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from fastbp._network import Network
 
-BLOCK = 64  # columns of a dense block computed at once
+BLOCK = 64  # columns of a dense block computed at once, and
+ROOM = 1 << 20  # how many numbers their unit vectors may have
 
 
 class CurvatureOperator(LinearOperator):  # type: ignore[misc]
@@ -86,13 +87,14 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
         """
         rows, columns = self._places("layer_a", layer_a), self._places("layer_b", layer_b)
         block = new_array("block", (rows.size, columns.size), self.dtype)
-        for start in range(0, columns.size, BLOCK):
-            some = columns[start : start + BLOCK]
+        step = max(1, min(BLOCK, ROOM // max(1, self.shape[0])))
+        for start in range(0, columns.size, step):
+            some = columns[start : start + step]
             units = np.zeros((some.size, self.shape[0]), self.dtype)
             units[np.arange(some.size), some] = 1
             products = np.empty_like(units)
             self._products.multiply(units, products)
-            block[:, start : start + BLOCK] = products[:, rows].T
+            block[:, start : start + step] = products[:, rows].T
         return block
 
     def _places(self, name: str, layer: int) -> NDArray[Any]:

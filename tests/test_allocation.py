@@ -76,6 +76,15 @@ def test_second_derivatives_into_out(function, case, dtype):
     assert peak_of(lambda: call(net, *batch, out=out), times=5) < SMALL + units
 
 
+@pytest.mark.parametrize("operator", [fastbp.HessianOperator, fastbp.GaussNewtonOperator])
+def test_small_block_of_a_large_network(operator):
+    """A few columns of 200 thousand parameters at a time: 8 MB of unit vectors and as much of products."""
+    net = network(chain(1000, 200, 1))
+    op = operator(net, *data(net, 2))
+    assert peak_of(lambda: op.block(1, 1), times=1) < 40e6
+    assert op.block(1, 1).shape == (201, 201)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.01), SGD(0.01, 0.9), Adam()], ids=["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layers", [chain(20, 40, 10), ARCHITECTURES["everything"]], ids=["affine", "everything"])
