@@ -4,10 +4,10 @@ The limit is the sum over the samples alone: a product for every pair of layers,
 outputs that are different. What the products are made of is not counted.
 """
 
-import by_complex_step
 import numpy as np
 import pytest
 
+import by_complex_step
 import fastbp
 import limits
 from support import data, jax_output, load_jax, load_torch, name_of, record, split, start, timed, torch_output

@@ -3,10 +3,10 @@
 fastbp's gradient of the same batch stands beside them: the approximate diagonal is to cost no more than two.
 """
 
-import by_complex_step
 import numpy as np
 import pytest
 
+import by_complex_step
 import fastbp
 import limits
 from support import (

@@ -1,12 +1,12 @@
-"""Jacobians of the outputs, with respect to the inputs and to the parameters: softmax or identity, tanh hidden, float64.
+"""Jacobians of the outputs with respect to the inputs and to the parameters: tanh hidden layers, float64.
 
 The limit of the parameter Jacobian is writing it.
 """
 
-import by_complex_step
 import numpy as np
 import pytest
 
+import by_complex_step
 import fastbp
 import limits
 from support import data, jax_output, load_jax, load_torch, name_of, record, split, start, torch_output

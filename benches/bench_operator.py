@@ -3,10 +3,10 @@
 A product is needed many times over, with one network and one batch: what does not depend on the vector may be kept.
 """
 
-import by_complex_step
 import numpy as np
 import pytest
 
+import by_complex_step
 import fastbp
 import limits
 from support import data, jax_output, join, load_jax, load_torch, name_of, record, split, start, torch_output

@@ -5,6 +5,7 @@ h = 1e-30 it is exact to rounding. The loop that computes the gradient by hand t
 """
 
 import numpy as np
+
 from support import NumpyNetwork
 
 STEP = 1e-30

@@ -44,38 +44,37 @@ def spectrum(path, values, values_G, high, low):
     save(figure, path)
 
 
-def diagonals(path, exact, approximate, layers, shape, units=8):
-    """Draw (5.81) over the exact diagonal, and both as images: what the weights to some hidden units have."""
-    figure = new_figure(12, 4.4)
-    left = figure.add_axes((0.065, 0.13, 0.33, 0.745))
-    top = np.abs(exact).max()
-    least = 1e-3 * top
-    for number, (part, color) in enumerate(zip(layers, LAYERS, strict=True), 1):
-        left.plot(
-            exact[part], approximate[part], ".", color=color, markersize=3, alpha=0.6, label=f"layer {number}"
-        )
-    left.plot([-top, 2 * top], [-top, 2 * top], color=INK, linewidth=0.8)
-    left.set_xscale("symlog", linthresh=least)
-    left.set_yscale("symlog", linthresh=least)
-    low, high = 1.5 * min(exact.min(), approximate.min(), -least), 2 * max(top, approximate.max())
-    left.set_xlim(low, high)
-    left.set_ylim(low, high)
-    left.set_xlabel("exact", color=INK)
-    left.set_ylabel("(5.81)", color=INK)
-    left.set_title("diagonal of the Hessian, parameter by parameter", **TITLE)
-    left.legend(frameon=False, labelcolor=INK, fontsize=9, markerscale=4)
-    plain(left)
+def diagonals(path, pairs, layers, n_hidden, units=4):
+    """Draw (5.81) over the exact diagonal, before and after the training, and both as images of the pixels' weights."""
+    figure = new_figure(12, 3.9)
+    for number, (when, (exact, approximate)) in enumerate(pairs.items()):
+        axes = figure.add_axes((0.045 + 0.33 * number, 0.14, 0.27, 0.7))
+        for layer, (part, color) in enumerate(zip(layers, LAYERS, strict=True), 1):
+            axes.plot(exact[part], approximate[part], ".", color=color, markersize=3, alpha=0.6, label=f"layer {layer}")
+        both = np.concatenate([exact, approximate])
+        low, high = both.min() - 0.04 * np.ptp(both), both.max() + 0.04 * np.ptp(both)
+        if both.min() > 0:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            low, high = both.min() / 1.3, both.max() * 1.3
+        axes.plot([low, high], [low, high], color=INK, linewidth=0.8)
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+        axes.set_xlabel("exact", color=INK)
+        axes.set_title(f"(5.81) over the exact diagonal, {when} the training", **TITLE)
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9, markerscale=4, loc="upper left")
+        plain(axes)
 
-    pair = [d[: shape[0] * shape[1]].reshape(shape).T.reshape(-1, 8, 8) for d in (exact, approximate)]
-    chosen = np.argsort(-pair[0].sum(axis=(1, 2)))[:units]
-    most = max(np.abs(images[chosen]).max() for images in pair)
-    names = ("exact", "by (5.81)", "difference")
-    rows = [pair[0][chosen], pair[1][chosen], (pair[1] - pair[0])[chosen]]
-    right = figure.add_axes((0.485, 0.02, 0.51, 0.855))
-    mosaic(right, rows, SIGNED, -most, most)
-    for row, name in enumerate(names):
-        right.text(-1, row * (8 + GAP) + 3.5, name, color=INK, fontsize=9, ha="right", va="center")
-    headline(figure, 0.488, 0.6, f"the same for the pixels' weights to the {units} hidden units of most curvature")
+    trained = [d[: 64 * n_hidden].reshape(64, n_hidden).T.reshape(-1, 8, 8) for d in pairs["after"]]
+    # where they differ most
+    chosen = np.argsort(-np.abs(trained[1] - trained[0]).sum(axis=(1, 2)))[:units]
+    exact, approximate = (images[chosen] for images in trained)
+    most = max(np.abs(exact).max(), np.abs(approximate).max())
+    axes = figure.add_axes((0.745, 0.02, 0.25, 0.82))
+    mosaic(axes, [exact, approximate, approximate - exact], SIGNED, -most, most)
+    for row, name in enumerate(("exact", "(5.81)", "difference")):
+        axes.text(-1, row * (8 + GAP) + 3.5, name, color=INK, fontsize=9, ha="right", va="center")
+    figure.text(0.7, 0.895, "pixels' weights to four hidden units, after", color=INK, fontsize=11, va="center")
     save(figure, path)
 
 
@@ -86,14 +85,19 @@ def saliency(path, images, labels, Y, J):
     shown = [min(np.flatnonzero((labels == k) & (said == k)), key=lambda n: sure[n]) for k in range(10)]
     own = J[np.arange(len(J)), labels].reshape(-1, 8, 8)
     means = [own[labels == k].mean(axis=0) for k in range(10)]
-    figure = new_figure(12, 4.25)
-    axes = figure.add_axes((0.085, 0.01, 0.912, 0.885))
+    figure = new_figure(12, 3.75)
+    axes = figure.add_axes((0.105, 0.0, 0.892, 0.89))
     rows = [[images[n] / 16 for n in shown], *([unit(image) for image in row] for row in (own[shown], means))]
     mosaic(axes, rows, PAPER, 0, 1, only=0)
     mosaic(axes, rows, SIGNED, -1, 1, only=(1, 2))
     for row, name in enumerate(("the digit", "∂y/∂x of its own\nprobability", "the same, mean\nof its kind")):
         axes.text(-1, row * (8 + GAP) + 3.5, name, color=INK, fontsize=9, ha="right", va="center")
-    headline(figure, 0.086, 0.4, "input Jacobian of held-out digits: more ink in blue pixels would make it surer, in red ones less")
+    headline(
+        figure,
+        0.106,
+        0.4,
+        "input Jacobian of held-out digits: more ink in blue pixels would make it surer, in red ones less",
+    )
     save(figure, path)
 
 
