@@ -154,7 +154,7 @@ def deviation_text(exact, approximate):
     return (
         f"{relative(exact, approximate):.0%} of its length off, "
         f"correlation {np.corrcoef(exact, approximate)[0, 1]:.3f};\n"
-        f"                  half of the {np.count_nonzero(large)} elements above 1% of the largest are off by more than "
+        f"                  half of the {np.count_nonzero(large)} elements above 1% of the largest are off by over "
         f"{off:.0%}, {wrong} have the wrong sign"
     )
 

@@ -61,7 +61,7 @@ def diagonals(path, pairs, layers, n_hidden, units=4):
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
         axes.set_xlabel("exact", color=INK)
-        axes.set_title(f"(5.81) over the exact diagonal, {when} the training", **TITLE)
+        axes.set_title(f"(5.81) over exact, {when} the training", **TITLE)
         axes.legend(frameon=False, labelcolor=INK, fontsize=9, markerscale=4, loc="upper left")
         plain(axes)
 
@@ -70,11 +70,11 @@ def diagonals(path, pairs, layers, n_hidden, units=4):
     chosen = np.argsort(-np.abs(trained[1] - trained[0]).sum(axis=(1, 2)))[:units]
     exact, approximate = (images[chosen] for images in trained)
     most = max(np.abs(exact).max(), np.abs(approximate).max())
-    axes = figure.add_axes((0.745, 0.02, 0.25, 0.82))
+    axes = figure.add_axes((0.735, 0.02, 0.26, 0.82))
     mosaic(axes, [exact, approximate, approximate - exact], SIGNED, -most, most)
     for row, name in enumerate(("exact", "(5.81)", "difference")):
         axes.text(-1, row * (8 + GAP) + 3.5, name, color=INK, fontsize=9, ha="right", va="center")
-    figure.text(0.7, 0.895, "pixels' weights to four hidden units, after", color=INK, fontsize=11, va="center")
+    figure.text(0.737, 0.877, "weights of the pixels, after", color=INK, fontsize=11, va="center")
     save(figure, path)
 
 

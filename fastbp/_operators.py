@@ -135,9 +135,10 @@ class HessianOperator(CurvatureOperator):
 
     Notes
     -----
-    The R-operator (PRML 5.4.6): a product costs two gradients. The forward pass and the deltas are computed once and
-    kept if they take no more than 256 MiB, about 4 Σ n_out numbers a sample; for larger batches they are computed anew
-    for every product (for all k columns of one together). Several threads may use an operator at once.
+    The R-operator (PRML 5.4.6): a product costs about two gradients. The forward pass and the deltas are computed once
+    and kept if they take no more than 256 MiB, 4 Σ n_out + D + 3 K numbers a sample; for larger batches they are
+    computed anew for every product (for all k columns of one together). Beside them the operator keeps copies of the
+    parameters, of `X` and of `T`. Several threads may use an operator at once.
 
     Examples
     --------

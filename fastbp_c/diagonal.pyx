@@ -31,7 +31,7 @@ cnp.import_array()
 
 cdef enum:
     # Elements of the rows of a chunk (benches/bench_diagonal.py).
-    CHUNK = 1 << 17
+    CHUNK = 1 << 16
 
 
 cdef struct Wanted:
