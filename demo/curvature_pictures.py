@@ -48,7 +48,7 @@ def diagonals(path, pairs, layers, n_hidden, units=4):
     """Draw (5.81) over the exact diagonal, before and after the training, and both as images of the pixels' weights."""
     figure = new_figure(12, 3.9)
     for number, (when, (exact, approximate)) in enumerate(pairs.items()):
-        axes = figure.add_axes((0.045 + 0.33 * number, 0.14, 0.27, 0.7))
+        axes = figure.add_axes((0.058 + 0.33 * number, 0.14, 0.26, 0.7))
         for layer, (part, color) in enumerate(zip(layers, LAYERS, strict=True), 1):
             axes.plot(exact[part], approximate[part], ".", color=color, markersize=3, alpha=0.6, label=f"layer {layer}")
         both = np.concatenate([exact, approximate])

@@ -82,10 +82,18 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
 
         Notes
         -----
-        The cost is that of P_b products.
+        The cost is that of as many products as the smaller of P_a and P_b.
         """
         rows, columns = self._places("layer_a", layer_a), self._places("layer_b", layer_b)
         block = new_array("block", (rows.size, columns.size), self.dtype)
+        if rows.size < columns.size:
+            self._columns(columns, rows, block.T)
+        else:
+            self._columns(rows, columns, block)
+        return block
+
+    def _columns(self, rows: NDArray[Any], columns: NDArray[Any], block: NDArray[Any]) -> None:
+        """Fill the block of these rows and columns of the matrix."""
         for start in range(0, columns.size, BLOCK):
             some = columns[start : start + BLOCK]
             units = np.zeros((some.size, self.shape[0]), self.dtype)
@@ -93,7 +101,6 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
             products = np.empty_like(units)
             self._products.multiply(units, products)
             block[:, start : start + BLOCK] = products[:, rows].T
-        return block
 
     def _places(self, name: str, layer: int) -> NDArray[Any]:
         """Where the parameters that a layer uses are."""
