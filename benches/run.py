@@ -20,6 +20,7 @@ FLOORS = ("copy", "memset")  # columns to compare with which are nobody's implem
 LEVEL = 0.98  # less than this of a peer's speed is behind: two equal programs differ by as much from run to run
 ORDER = (
     "training",
+    "sharing",
     "digits",
     "gradient",
     "curvature",

@@ -15,6 +15,10 @@ cdef extern from "kernels.h":
         FBP_ADD
         FBP_BIAS
 
+    ctypedef struct fbp_span:
+        int pixel, first, last
+        unsigned lanes
+
     ctypedef struct fbp_kernels_f:
         void (*activate)(int, Py_ssize_t, const float *, float *, float *, float *) noexcept nogil
         void (*softmax)(Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
@@ -22,8 +26,10 @@ cdef extern from "kernels.h":
                         float *, float *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                 int, float *, float *) noexcept nogil
-        void (*error_tangent)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
-                              int, const float *, float *, float *) noexcept nogil
+        void (*error_diagonal)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
+                               int, float *) noexcept nogil
+        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float, int,
+                                const float *, float *, float *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int,
                             float *) noexcept nogil
@@ -42,10 +48,10 @@ cdef extern from "kernels.h":
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t, int,
                       float *, Py_ssize_t) noexcept nogil
-        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                               const float *, float *) noexcept nogil
-        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                                const float *, float *) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                               const fbp_span *, const float *, float *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                                const fbp_span *, const float *, float *) noexcept nogil
         void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
                         const float *, float *) noexcept nogil
         void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
@@ -73,8 +79,10 @@ cdef extern from "kernels.h":
                         double *, double *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                 double, int, double *, double *) noexcept nogil
-        void (*error_tangent)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double,
-                              int, const double *, double *, double *) noexcept nogil
+        void (*error_diagonal)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
+                               double, int, double *) noexcept nogil
+        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double, int,
+                                const double *, double *, double *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int,
                             double *) noexcept nogil
@@ -93,10 +101,10 @@ cdef extern from "kernels.h":
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t, int,
                       double *, Py_ssize_t) noexcept nogil
-        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                               const double *, double *) noexcept nogil
-        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                                const double *, double *) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                               const fbp_span *, const double *, double *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                                const fbp_span *, const double *, double *) noexcept nogil
         void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
                         const double *, double *) noexcept nogil
         void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
@@ -165,15 +173,26 @@ cdef inline void error_curvature(
         kernels_d.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
 
 
-cdef inline void error_tangent(
+cdef inline void error_diagonal(
     int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, const floating *t,
-    const floating *weight, floating scale, bint gauss_newton, const floating *v, floating *out, floating *work,
+    const floating *weight, floating scale, bint gauss_newton, floating *m,
 ) noexcept nogil:
-    """out[n] = scale weight_n M_n v[n], M as in error_curvature; work: 4 K"""
+    """m[n] = scale weight_n diag M_n for elementwise activations, whose M is diagonal"""
     if floating is float:
-        kernels_f.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
+        kernels_f.error_diagonal(activation, error, N, K, a, t, weight, scale, gauss_newton, m)
     else:
-        kernels_d.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
+        kernels_d.error_diagonal(activation, error, N, K, a, t, weight, scale, gauss_newton, m)
+
+
+cdef inline void softmax_tangent(
+    int error, Py_ssize_t N, Py_ssize_t K, const floating *y, const floating *t, const floating *weight,
+    floating scale, bint gauss_newton, const floating *v, floating *out, floating *work,
+) noexcept nogil:
+    """out[n] = scale weight_n M_n v[n] for a softmax with outputs y; work: 3 K"""
+    if floating is float:
+        kernels_f.softmax_tangent(error, N, K, y, t, weight, scale, gauss_newton, v, out, work)
+    else:
+        kernels_d.softmax_tangent(error, N, K, y, t, weight, scale, gauss_newton, v, out, work)
 
 
 cdef inline void output_factor(
@@ -314,25 +333,25 @@ cdef inline void outer(
 
 
 cdef inline void gather_patches(
-    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
-    const floating *x, floating *patches,
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t S, Py_ssize_t step, Py_ssize_t C, Py_ssize_t image,
+    const fbp_span *spans, const floating *x, floating *patches,
 ) noexcept nogil:
     """patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on"""
     if floating is float:
-        kernels_f.gather_patches(first, count, G, T, C, image, taps, x, patches)
+        kernels_f.gather_patches(first, count, G, S, step, C, image, spans, x, patches)
     else:
-        kernels_d.gather_patches(first, count, G, T, C, image, taps, x, patches)
+        kernels_d.gather_patches(first, count, G, S, step, C, image, spans, x, patches)
 
 
 cdef inline void scatter_patches(
-    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
-    const floating *patches, floating *y,
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t S, Py_ssize_t step, Py_ssize_t C, Py_ssize_t image,
+    const fbp_span *spans, const floating *patches, floating *y,
 ) noexcept nogil:
     """y[r / G, taps[r % G, t], :] += patches[r - first, t, :]"""
     if floating is float:
-        kernels_f.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+        kernels_f.scatter_patches(first, count, G, S, step, C, image, spans, patches, y)
     else:
-        kernels_d.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+        kernels_d.scatter_patches(first, count, G, S, step, C, image, spans, patches, y)
 
 
 cdef inline void average(

@@ -1,6 +1,7 @@
 /* All kernels for one instruction set and one type, and the table through which they are called. */
 #include "activation.inc.h"
 #include "error.inc.h"
+#include "error_curvature.inc.h"
 #if HAS_VECTORS
 #include "gemm.inc.h"
 #endif
@@ -14,7 +15,8 @@ static const TABLE NAME(kernels) = {
     .softmax = NAME(softmax),
     .error = NAME(error),
     .error_curvature = NAME(error_curvature),
-    .error_tangent = NAME(error_tangent),
+    .error_diagonal = NAME(error_diagonal),
+    .softmax_tangent = NAME(softmax_tangent),
     .output_factor = NAME(output_factor),
     .sum_squares = NAME(sum_squares),
     .square = NAME(square),
