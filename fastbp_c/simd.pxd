@@ -28,8 +28,8 @@ cdef extern from "kernels.h":
                                 int, float *, float *) noexcept nogil
         void (*error_diagonal)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                int, float *) noexcept nogil
-        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float, int,
-                                const float *, float *, float *) noexcept nogil
+        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
+                                int, const float *, float *, float *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int,
                             float *) noexcept nogil
@@ -81,8 +81,8 @@ cdef extern from "kernels.h":
                                 double, int, double *, double *) noexcept nogil
         void (*error_diagonal)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                double, int, double *) noexcept nogil
-        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double, int,
-                                const double *, double *, double *) noexcept nogil
+        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double,
+                                int, const double *, double *, double *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int,
                             double *) noexcept nogil
