@@ -23,7 +23,7 @@ import threadpoolctl
 
 import limits
 
-LIBRARIES = ("fastbp", "numpy", "scipy", "torch", "jax", "scikit-learn", "pytest-benchmark")
+LIBRARIES = ("fastbp", "numpy", "scipy", "torch", "backpack-for-pytorch", "jax", "scikit-learn", "pytest-benchmark")
 speeds, build = pytest.StashKey(), pytest.StashKey()
 
 

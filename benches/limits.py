@@ -83,6 +83,19 @@ def training_bytes(sizes, n_samples, itemsize):
     return itemsize * (n_samples * (sizes[0] + sizes[-1]) + 2 * n_parameters(sizes))
 
 
+def assembly_flops(sizes, n_samples):
+    """A Hessian or Gauss-Newton matrix summed over the samples: 2 flops for each, of every pair of parameters.
+
+    Two parameters of one layer are a pair of inputs, the bias's included, and a pair of outputs; neither has an order.
+    """
+    layers = [(n_in + 1, n_out) for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    pairs = 0
+    for number, (n_in, n_out) in enumerate(layers):
+        pairs += n_in * (n_in + 1) // 2 * (n_out * (n_out + 1) // 2)
+        pairs += n_in * n_out * sum(other_in * other_out for other_in, other_out in layers[number + 1 :])
+    return 2 * n_samples * pairs
+
+
 if __name__ == "__main__":
     for name, speed in measure().items():
         print(f"{name:8} {speed / 1e9:8.1f} {'GB/s' if name == 'stream' else 'GF/s'}")

@@ -18,7 +18,20 @@ ROOT = BENCHES.parent
 LATEST = ROOT / ".benchmarks" / "latest.json"
 FLOORS = ("copy", "memset")  # columns to compare with which are nobody's implementation
 LEVEL = 0.98  # less than this of a peer's speed is behind: two equal programs differ by as much from run to run
-ORDER = ("training", "sharing", "digits", "gradient", "inverse", "overhead", "activations", "product")
+ORDER = (
+    "training",
+    "sharing",
+    "digits",
+    "gradient",
+    "curvature",
+    "diagonal",
+    "jacobian",
+    "operator",
+    "inverse",
+    "overhead",
+    "activations",
+    "product",
+)
 RATES = {"flops/s": ("flops", "GF/s"), "elements/s": ("elements", "G/s")}
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 

@@ -153,7 +153,7 @@ def hessian(
     -----
     PRML (5.93) to (5.95) for two layers, here for any number of them and any sharing: the second derivatives of E with
     respect to pairs of pre-activations by a recursion, then one matrix product for each pair of layers, over pairs of
-    inputs and pairs of outputs that are different. N P² to 2 N P² flops at the speed of a large product, and at
+    inputs and pairs of outputs that are different. N P² / 2 to N P² flops at the speed of a large product, and at
     most a quarter of the result's memory and 64 MiB beside it.
     """
     return _matrix("hessian", net, X, T, loss, reduction, sample_weight, out, False)
