@@ -234,9 +234,11 @@ def hessian_diagonal(
 
     Notes
     -----
-    The approximate one takes about two gradients. The exact one carries, for each sample, a row for every output and
-    every nonlinear unit above the layer: K gradients for a network with one hidden layer. Where slots are used several
-    times, or for a squared error of softmax outputs, it carries whole matrices instead. Nothing of size P² is formed.
+    The approximate one takes two or three gradients. The exact one carries, for each sample, a row for every output of
+    a softmax and for every nonlinear unit at least two layers above, which is next to nothing for a network with one
+    hidden layer. Where slots are used several times, or for a squared error of softmax outputs, it carries whole
+    matrices of a sample instead, or, if these would take more memory or time, takes a product with every unit vector.
+    Nothing of size P² is formed.
     """
     if not isinstance(method, str):
         raise TypeError(f"method: expected 'exact' or 'approximate', got {type(method).__name__}")
