@@ -37,6 +37,7 @@ cdef enum:
     LONGEST_CHUNK = 512     # samples: a product's inner dimension, after which the result is added to H
     SHORTEST_ROWS = 64
     SMALLEST_BUDGET = 1 << 25       # bytes for the walk, whatever the size of H
+    ADDING = 30             # multiply-adds that take as long as adding a number to H, after every chunk
 
 
 cdef struct Place:
@@ -294,7 +295,9 @@ def route(Plan plan not None, bint gauss_newton, bint full):
     cdef Py_ssize_t l, m, held
     cdef cnp.ndarray places = np.zeros((3, net.n_layers), np.intp)
     empty_walk(&walk, places, gauss_newton, full, plan.repeats)
-    fill_walk(&walk, plan, 1)
+    fill_walk(&walk, plan, LONGEST_CHUNK)
+    if full:
+        pairs = ADDING * P * P / walk.N
     for l in range(net.n_layers):
         layer = &net.layers[l]
         once += layer_work(layer)
