@@ -15,7 +15,8 @@ from fastbp._curvature import (
 )
 from fastbp._derivatives import loss, loss_and_gradient, per_sample_gradients
 from fastbp._images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
-from fastbp._inverse import WoodburyInverse, inverse_outer_product, woodbury_update
+from fastbp._inverse import WoodburyInverse
+from fastbp._inverse_at_once import inverse_outer_product, woodbury_update
 from fastbp._layers import Affine, Layer, Shared, Tied
 from fastbp._network import Network, mlp
 from fastbp._storage import load

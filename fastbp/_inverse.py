@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastbp_c.inverse as kernels
-from fastbp._convert import FLOAT64, LARGEST_DIMENSION, as_numbers, cast, real_number, shown, too_large, whole_number
+from fastbp._convert import (
+    FLOAT64,
+    LARGEST_DIMENSION,
+    as_numbers,
+    cast,
+    random_generator,
+    shown,
+    too_large,
+    whole_number,
+)
+from fastbp._derivatives import check_network
+from fastbp._inverse_rows import gauss_newton_rows, positive_number, weighted_rows
 from fastbp._memory import new_array, new_square
-from fastbp_c.boundary import all_finite, fits
 
 if TYPE_CHECKING:
     import os
@@ -76,7 +86,7 @@ class WoodburyInverse:
     __array_ufunc__ = None  # an array on the left of @ leaves the product to us
 
     def __init__(self, n: int, alpha: float) -> None:
-        n, alpha = whole_number("n", n, 0), _positive("alpha", alpha)
+        n, alpha = whole_number("n", n, 0), positive_number("alpha", alpha)
         if n > LARGEST_DIMENSION:
             raise too_large("n", n)
         self._core = kernels.Inverse(new_square("WoodburyInverse", n), alpha, None)
@@ -121,9 +131,6 @@ class WoodburyInverse:
         For one identity output it is PRML (5.86) to (5.89). 3 N K P² flops, or N K P² + P³ as long as the first chunk
         holds all rows; a chunk has 3 P / 4 rows, or as many as 256 MiB hold.
         """
-        from fastbp._derivatives import check_network
-        from fastbp._inverse_rows import gauss_newton_rows
-
         check_network(net)
         inverse = cls(net.n_parameters, alpha)
         for rows, weights in gauss_newton_rows(net, X, T, loss, sample_weight):
@@ -208,7 +215,7 @@ class WoodburyInverse:
         self._change(B, weights, True)
 
     def _change(self, B: ArrayLike, weights: ArrayLike | None, remove: bool) -> None:
-        B, weights = _rows(B, weights)
+        B, weights = weighted_rows(B, weights)
         while not self._core.change(B, weights, remove):
             self._core.move(new_square("matrix", self.n))
 
@@ -231,7 +238,7 @@ class WoodburyInverse:
         -----
         N P² + P³ flops, or 3 N P² where that is less.
         """
-        B, weights = _rows(B, weights)
+        B, weights = weighted_rows(B, weights)
         while not self._core.refresh(B, weights):
             self._core.move(new_square("matrix", self.n))
 
@@ -266,9 +273,7 @@ class WoodburyInverse:
         For a vector x of random signs ``‖x M‖²`` has the mean ``‖M‖²`` (Hutchinson's estimator). 2 P² + 4 N P flops a
         probe; no P × P array is made.
         """
-        from fastbp._convert import random_generator
-
-        B, weights = _rows(B, weights)
+        B, weights = weighted_rows(B, weights)
         probes = whole_number("probes", probes, 1)
         if probes > 64:
             raise ValueError(f"probes: expected at most 64, got {shown(probes)}")
@@ -387,98 +392,6 @@ class WoodburyInverse:
         return f"WoodburyInverse(n={self.n}, alpha={self.alpha!r}, logdet={self.logdet():.6g})"
 
 
-def woodbury_update(H_inv: NDArray[Any], B: ArrayLike, weights: ArrayLike | None = None) -> None:
-    """Add ``Σ w b bᵀ`` to the matrix of which `H_inv` is the inverse, in place.
-
-    Parameters
-    ----------
-    H_inv : ndarray of shape (P, P)
-        Symmetric and positive definite, float64, C-contiguous, writeable; overlapping no other argument. The lower
-        triangle is read; both are written.
-    B : array_like of shape (P,) or (k, P)
-        One row b, or k of them.
-    weights : array_like of shape (k,), optional
-        w, at least 0; 1 by default. For a single row b a number will do.
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError
-        If the arguments are not as above, not finite, or so large that ``bᵀ H_inv b`` is not.
-    numpy.linalg.LinAlgError
-        If the matrix turns out not to be positive definite.
-    MemoryError
-        If there is no room for the work.
-
-    Notes
-    -----
-    As `WoodburyInverse.update`, but that all rows are added at once, and the result is mirrored: P² more numbers move
-    through memory. After an error `H_inv` is as it was. To remove rows take a `WoodburyInverse`.
-
-    Examples
-    --------
-    >>> H_inv = np.eye(2)
-    >>> woodbury_update(H_inv, [[1.0, 0.0], [0.0, 2.0]])
-    >>> H_inv
-    array([[0.5, 0. ],
-           [0. , 0.2]])
-    """
-    if not isinstance(H_inv, np.ndarray):
-        raise TypeError(f"H_inv: expected an array to write to, got {type(H_inv).__name__}")
-    B, weights = _rows(B, weights)
-    kernels.woodbury_update(H_inv, B, weights)
-
-
-def inverse_outer_product(B: ArrayLike, alpha: float, weights: ArrayLike | None = None) -> NDArray[Any]:
-    """Compute ``(αI + Σ w b bᵀ)⁻¹`` from all rows at once, the cheapest exact way.
-
-    Parameters
-    ----------
-    B : array_like of shape (N, P) or (P,)
-        Rows b.
-    alpha : float
-        Above 0.
-    weights : array_like of shape (N,), optional
-        w, at least 0; 1 by default.
-
-    Returns
-    -------
-    ndarray of shape (P, P)
-        Exactly symmetric.
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError
-        If the arguments are not as above, or not finite.
-    numpy.linalg.LinAlgError
-        If rounding leaves no positive definite matrix: `alpha` is too small beside the rows.
-    MemoryError
-        If the result, or the work, does not fit.
-
-    Notes
-    -----
-    Which way is the cheaper one depends on the shape only, and is chosen by the number of flops:
-
-    - N P² + P³: the matrix is assembled and inverted in place, by block Gauss-Jordan elimination with Cholesky
-      factors of the blocks on its diagonal.
-    - N P² + 2 N² P, for N up to 0.7 P: the dual way by an N × N matrix, ``(I - Bᵀ (αI + B Bᵀ)⁻¹ B) / α``, factored
-      block by block. It needs N × P numbers of work. Nothing is lost to it: with fewer rows than columns the norm of
-      the inverse is 1/α.
-
-    Examples
-    --------
-    >>> inverse_outer_product([[1.0, 0.0], [0.0, 2.0]], alpha=1.0)
-    array([[0.5, 0. ],
-           [0. , 0.2]])
-    """
-    alpha = _positive("alpha", alpha)
-    B, weights = _rows(B, weights)
-    N, P = B.shape
-    out = new_square("inverse_outer_product", P)
-    work = new_array("inverse_outer_product", (kernels.rows_to_keep(N, P), P), FLOAT64)
-    kernels.inverse_outer_product(B, weights, alpha, out, work)
-    return out
-
-
 def _rebuild(matrix: NDArray[Any], alpha: float, logdet: tuple[float, float]) -> WoodburyInverse:
     """An inverse of these values."""
     memory = new_square("WoodburyInverse", len(matrix))
@@ -491,43 +404,6 @@ def _living_in(memory: NDArray[Any], alpha: float, logdet: tuple[float, float]) 
     inverse = WoodburyInverse.__new__(WoodburyInverse)
     inverse._core = kernels.Inverse(memory, alpha, logdet)
     return inverse
-
-
-def _positive(name: str, value: Any) -> float:
-    number = real_number(name, value, 0)
-    if not 0 < number < math.inf or math.isinf(1 / number):
-        raise ValueError(f"{name}: expected a number above 0 with a finite inverse, got {number:g}")
-    return number
-
-
-def _rows(B: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Rows and weights as the kernels take them, without NaN or infinity."""
-    if fits(B, FLOAT64.num, 2):
-        rows: NDArray[Any] = B  # type: ignore[assignment]
-    else:
-        array = as_numbers("B", B)
-        if array.ndim not in (1, 2):
-            raise ValueError(f"B: expected one row (1 dimension) or rows (2 dimensions), got shape {array.shape}")
-        if array.ndim == 1 and weights is not None and np.ndim(weights) == 0:
-            weights = np.reshape(np.asarray(weights), 1)
-        rows = cast("B", array, FLOAT64)
-        if array.ndim == 1:
-            rows = rows.reshape(1, -1)
-    if not all_finite(rows):
-        row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        wrong = rows[row][~np.isfinite(rows[row])][0]
-        raise ValueError(f"B: expected finite numbers, got {wrong} in row {row}")
-    if weights is None:
-        return rows, None
-    array = as_numbers("weights", weights)
-    if array.ndim != 1:
-        raise ValueError(f"weights: expected a vector (1 dimension), got shape {array.shape}")
-    array = cast("weights", array, FLOAT64)
-    allowed = (array >= 0) & (array < math.inf)
-    if not allowed.all():
-        row = int(np.argmin(allowed))
-        raise ValueError(f"weights: expected finite numbers of at least 0, got {array[row]} in row {row}")
-    return rows, array
 
 
 def _operand(v: ArrayLike, n: int, axis: int) -> NDArray[Any]:

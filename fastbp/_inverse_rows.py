@@ -1,14 +1,17 @@
-"""The rows of a network's Gauss-Newton matrix, for its inverse: a chunk of samples at a time."""
+"""The rows that make an inverse: as users pass them, or of a network's Gauss-Newton matrix."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp._convert import FLOAT64, as_numbers, cast, real_number
 from fastbp._derivatives import batch
 from fastbp._derivatives import loss as loss_of
 from fastbp._memory import new_array
+from fastbp_c.boundary import all_finite, fits
 from fastbp_c.outer_product import outer_product_rows
 
 if TYPE_CHECKING:
@@ -44,3 +47,41 @@ def gauss_newton_rows(
         c = np.empty(rows.shape[0], net.dtype)
         outer_product_rows(net._plan, net.parameters, X[part], T[part], w, loss, rows, c)
         yield rows, c
+
+
+def positive_number(name: str, value: Any) -> float:
+    """`value` as a float above 0 that has a finite inverse."""
+    number = real_number(name, value, 0)
+    if not 0 < number < math.inf or math.isinf(1 / number):
+        raise ValueError(f"{name}: expected a number above 0 with a finite inverse, got {number:g}")
+    return number
+
+
+def weighted_rows(B: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Rows and weights as the kernels take them, without NaN or infinity."""
+    if fits(B, FLOAT64.num, 2):
+        rows: NDArray[Any] = B  # type: ignore[assignment]
+    else:
+        array = as_numbers("B", B)
+        if array.ndim not in (1, 2):
+            raise ValueError(f"B: expected one row (1 dimension) or rows (2 dimensions), got shape {array.shape}")
+        if array.ndim == 1 and weights is not None and np.ndim(weights) == 0:
+            weights = np.reshape(np.asarray(weights), 1)
+        rows = cast("B", array, FLOAT64)
+        if array.ndim == 1:
+            rows = rows.reshape(1, -1)
+    if not all_finite(rows):
+        row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        wrong = rows[row][~np.isfinite(rows[row])][0]
+        raise ValueError(f"B: expected finite numbers, got {wrong} in row {row}")
+    if weights is None:
+        return rows, None
+    array = as_numbers("weights", weights)
+    if array.ndim != 1:
+        raise ValueError(f"weights: expected a vector (1 dimension), got shape {array.shape}")
+    array = cast("weights", array, FLOAT64)
+    allowed = (array >= 0) & (array < math.inf)
+    if not allowed.all():
+        row = int(np.argmin(allowed))
+        raise ValueError(f"weights: expected finite numbers of at least 0, got {array[row]} in row {row}")
+    return rows, array
