@@ -78,5 +78,5 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
     output_json["builds"] = sorted({config.stash[build], machine.fingerprint()})
     for bench in output_json["benchmarks"]:
         info, rounds = bench["extra_info"], bench["stats"].pop("data", [])
-        found = {"rounds": info.pop("rounds_seconds", rounds), "probe": info.pop("probe_seconds", [])}
+        found = {"rounds": info.pop("measured", rounds), "probe": info.pop("probe_seconds", [])}
         info["passes"] = [{name: [float(f"{x:.4g}") for x in values] for name, values in found.items()}]

@@ -38,9 +38,9 @@ class Interleaved(BenchmarkFixture):
 
         return self.measure(several, rounds, calls, warm)
 
-    def pedantic(self, target, args=(), kwargs=None, setup=None, rounds=1, **options):
+    def pedantic(self, target, args=(), kwargs=None, setup=None, rounds=1, probed=True, **options):
         """As many rounds as asked for, each of one call."""
-        if not self.enabled:
+        if not (self.enabled and probed):
             return super().pedantic(target, args=args, kwargs=kwargs, setup=setup, rounds=rounds, **options)
         return self.measure(target, rounds, 1, setup, args=args, kwargs=kwargs, **options)
 

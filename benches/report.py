@@ -156,7 +156,7 @@ def compiling(benches):
 def growth(benches):
     """The power of x by which fastbp's time grows, beside the expected one."""
     lines = []
-    for (area, name), found in curves(benches).items():
+    for (area, name), found in results.curves(benches).items():
         mine = [bench for bench in found if bench.implementation.startswith("fastbp")]
         if not mine or not hasattr(mine[0], "exponent"):
             continue
@@ -176,15 +176,6 @@ def growth(benches):
     ]
     head[-1] += "run products below their full speed."
     return "\n".join([*head, "", "| | over | power | expected |", "|---|---|---|---|", *lines])
-
-
-def curves(benches):
-    """{(area, series): benches} of the rows that are points of a curve."""
-    found = {}
-    for bench in benches:
-        if hasattr(bench, "series"):
-            found.setdefault((bench.area, bench.series), []).append(bench)
-    return found
 
 
 def headline(run):

@@ -126,3 +126,12 @@ def by(benches, key):
     for bench in benches:
         groups.setdefault(getattr(bench, key, None), []).append(bench)
     return groups
+
+
+def curves(benches):
+    """{(area, series): benches} of the rows that are points of a curve."""
+    found = {}
+    for bench in benches:
+        if hasattr(bench, "series"):
+            found.setdefault((bench.area, bench.series), []).append(bench)
+    return found
