@@ -1,8 +1,8 @@
 """Memory: how far a call drives up the resident set of a process of its own, from just before it to its peak.
 
 Inputs, networks and compiled code are there before; the result counts. Each implementation has made a small call of the
-same kind before, so that what libraries load or start the first time is left out. The limit is the result; of an update, which works in
-place, the 64 rows multiplied by the matrix.
+same kind before, so that what libraries load or start the first time is left out. The limit is the result; of an
+update, which works in place, the 64 rows multiplied by the matrix.
 """
 
 import resource

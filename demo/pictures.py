@@ -1,4 +1,4 @@
-"""The demo's pictures, drawn without a display."""
+"""The demos' pictures, drawn without a display."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 INK, GRAY, FAINT = "#22313f", "#7b8894", "#dfe4e8"
 BLUE, RED, PALE = "#2b6ca3", "#d1402f", "#fbe9e6"
 PAPER = LinearSegmentedColormap.from_list("paper", ["white", INK])
+SIGNED = LinearSegmentedColormap.from_list("signed", [RED, "white", BLUE])
 TITLE = {"loc": "left", "fontsize": 11, "color": INK, "pad": 10}
 PERCENT = "misread digits, percent"
 GAP, LINES = 0.16, 0.54  # around a digit and below it, in widths of a digit
@@ -72,6 +73,61 @@ def front_page(path, misread, images, labels, Y, columns=11, rows=4):
     title = f"held-out digits as the network reads them: {len(wrong)} of {len(labels)} wrong, all of them here"
     headline(figure, start + 0.01, head, title)
     save(figure, path)
+
+
+def reconstructions(path, originals, results, filters):
+    """Draw originals above what came back of them, and beside them the columns of the matrix."""
+    count, across = len(originals), 8
+    figure = new_figure(12, 1.85)
+    left = figure.add_axes((0.012, 0.01, 0.66, 0.77))
+    for row, images in enumerate((originals, results)):
+        for column, image in enumerate(images):
+            tile(left, image, column * (1 + GAP), row * (1 + GAP), PAPER, 0, 1)
+    fit_tiles(left, count, 2)
+    right = figure.add_axes((0.7, 0.01, 0.29, 0.77))
+    most = np.abs(filters).max()
+    for number, image in enumerate(filters):
+        row, column = divmod(number, across)
+        tile(right, image, column * (1 + GAP), row * (1 + GAP), SIGNED, -most, most)
+    fit_tiles(right, across, -(-len(filters) // across))
+    text = f"held-out digits, and what a code of {len(filters)} numbers keeps of them"
+    headline(figure, 0.014, 0.4, text)
+    headline(figure, 0.702, 0.4, "the matrix, column by column (blue: positive)")
+    save(figure, path)
+
+
+def feature_maps(path, images, filters, maps):
+    """Draw the first layer's filters in a row, and below them what each makes of some digits."""
+    count = len(filters)
+    figure = new_figure(12, 0.4 + 12 * (len(images) + 1) / (count + 1))
+    axes = figure.add_axes((0.01, 0.01, 0.98, 1 - 0.4 / figure.get_figheight() - 0.01))
+    most = np.abs(filters).max()
+    for number, image in enumerate(filters):
+        tile(axes, image, (number + 1) * (1 + GAP), 0, SIGNED, -most, most)
+    for row, (image, of_image) in enumerate(zip(images, maps, strict=True)):
+        tile(axes, image, 0, (row + 1) * (1 + GAP), PAPER, 0, images.max())
+        for number in range(count):
+            # every filter on its own scale
+            top = max(maps[..., number].max(), 1e-6)
+            tile(axes, of_image[..., number], (number + 1) * (1 + GAP), (row + 1) * (1 + GAP), PAPER, 0, top)
+    fit_tiles(axes, count + 1, len(images) + 1)
+    text = f"the {count} learned 3 x 3 filters (blue: positive), and what they see in held-out digits"
+    headline(figure, 0.012, 0.4, text)
+    save(figure, path)
+
+
+def tile(axes, image, x, y, colors, low, high):
+    """Draw a framed image of unit size."""
+    axes.imshow(image, extent=(x, x + 1, y + 1, y), cmap=colors, vmin=low, vmax=high, zorder=2)
+    axes.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=FAINT, linewidth=0.8, zorder=3))
+
+
+def fit_tiles(axes, columns, rows):
+    """Show that many tiles, as large as they go."""
+    axes.set_aspect("equal", anchor="NW")
+    axes.axis("off")
+    axes.set_xlim(-GAP / 2, columns * (1 + GAP) - GAP / 2)
+    axes.set_ylim(rows * (1 + GAP) - GAP / 2, -GAP / 2)
 
 
 def headline(figure, x, height, text):

@@ -244,9 +244,10 @@ class Conv2d(Convolution):
     and a column for each output channel. (From PyTorch's ``weight``: ``weight.transpose(2, 3, 1, 0)``, reshaped.)
 
     It is a shared layer whose groups are the patches (PRML section 5.5.6). The patches are gathered into a strip of at
-    most 32768 numbers or 16 patches, multiplied there and thrown away, so that the memory for them does not grow with
-    the batch or the image. A network keeps a table of the patches' pixels, four bytes each, 128 MiB at most for all its
-    layers together. 2 N · patches · kernel · in_channels · out_channels flops.
+    most 8192 numbers or 16 patches, multiplied there and thrown away, so that the memory for them does not grow with
+    the batch or the image; beside it there is room for `W` transposed. A network keeps tables of the patches' pixels,
+    20 bytes or less for each, of 2²⁵ at most in all its layers. 2 N · patches · kernel · in_channels · out_channels
+    flops.
 
     Examples
     --------

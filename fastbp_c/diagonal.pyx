@@ -88,7 +88,6 @@ cdef void output_diagonal(
     """t[n, k] = M_kk of sample n, by M (N, K, K) where it is not diagonal"""
     cdef Py_ssize_t K = net.n_outputs, n, k
     cdef int activation = net.layers[net.n_layers - 1].activation
-    cdef floating c
     if activation == FBP_SOFTMAX:
         simd.error_curvature(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale,
                              wanted.gauss_newton, M, work)
@@ -96,12 +95,8 @@ cdef void output_diagonal(
             for k in range(K):
                 t[n * K + k] = M[(n * K + k) * K + k]
         return
-    simd.error_curvature(activation, wanted.error, N * K, 1, a, T, <const floating *> NULL, <floating> 1,
-                         wanted.gauss_newton, t, work)
-    for n in range(N):
-        c = <floating> (wanted.scale * (1 if weight == NULL else weight[n]))
-        for k in range(K):
-            t[n * K + k] *= c
+    simd.error_tangent(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale, wanted.gauss_newton,
+                       <const floating *> NULL, t, work)
 
 
 cdef void new_rows(

@@ -159,7 +159,9 @@ cdef void step(
     step_back(net, l, N, below.n_out, p, rest + room.TD, rest + walk.D[l - 1], work)
     if walk.bent and below.activation != FBP_IDENTITY:
         simd.diagonal(N, below.n_out, work + below.h2 * pitch(N), True, rest + walk.D[l - 1])
-    if walk.bent and walk.needed[l]:
+    # A pair of neighbors alone has no need of a matrix that is diagonal: see `neighbors`.
+    if walk.bent and walk.needed[l] and (l - 1 > walk.lowest or not walk.full or not lone(below)
+                                         or not lone(&net.layers[l])):
         if below.activation == FBP_IDENTITY:
             identity_rows(N, below.n_out, rest + walk.G[l - 1])
         else:

@@ -4,7 +4,8 @@ Design:
 a) A layer with weights takes rows of its input, multiplies them by its matrix W (I, O), and puts rows of its output
    down: G rows a sample, x (N G, I) -> y (N G, O). An affine layer has one, a shared layer one for every group.
 b) A convolution's rows are patches of an image. They are gathered into a strip that stays in cache, as many as it
-   holds, and multiplied there; there is never an array of all patches.
+   holds, and multiplied there; there is never an array of all patches. The gradient gathers them again: that costs
+   less than keeping them.
 c) A transposed use takes the same steps backwards: y = x W^T, whose rows, if they are patches, are added up into the
    image. So it is the adjoint of the plain use, and the plain one its adjoint.
 d) A pool is linear too, given which pixels a maximum took; that is kept from the forward pass.
@@ -22,9 +23,11 @@ from fastbp_c.records cimport AVERAGE, PRODUCT, Layer
 from fastbp_c.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO
 
 cdef enum:
-    # Elements of a strip of patches: small enough for the second-level cache, many rows for the product.
-    STRIP = 1 << 15
+    # Elements of a strip of patches: small enough for the first-level cache, many rows for the product.
+    # benches/bench_sharing.py
+    STRIP = 1 << 13
     SHORTEST_STRIP = 16
+    BLOCK = 64
 
 
 cdef inline Py_ssize_t strip_rows(const Layer *layer) noexcept nogil:
@@ -32,10 +35,10 @@ cdef inline Py_ssize_t strip_rows(const Layer *layer) noexcept nogil:
 
 
 cdef Py_ssize_t strip_size(const Layer *layer) noexcept nogil:
-    """Elements of workspace that the layer needs for patches."""
+    """Elements of workspace that the layer needs for patches, and for its matrix, transposed."""
     if layer.taps == NULL or layer.kind != PRODUCT:
         return 0
-    return layer.rows * strip_rows(layer)
+    return layer.rows * (strip_rows(layer) + layer.columns)
 
 
 cdef inline Py_ssize_t image(const Layer *layer) noexcept nogil:
@@ -46,7 +49,15 @@ cdef inline Py_ssize_t image(const Layer *layer) noexcept nogil:
 cdef void gather(
     const Layer *layer, Py_ssize_t first, Py_ssize_t count, const floating *x, floating *strip,
 ) noexcept nogil:
-    simd.gather_patches(first, count, layer.groups, layer.n_taps, layer.channels, image(layer), layer.taps, x, strip)
+    simd.gather_patches(first, count, layer.groups, layer.n_spans, layer.n_taps // layer.n_spans, layer.channels,
+                        image(layer), layer.spans, x, strip)
+
+
+cdef void scatter(
+    const Layer *layer, Py_ssize_t first, Py_ssize_t count, const floating *strip, floating *y,
+) noexcept nogil:
+    simd.scatter_patches(first, count, layer.groups, layer.n_spans, layer.n_taps // layer.n_spans, layer.channels,
+                         image(layer), layer.spans, strip, y)
 
 
 cdef void fill(Py_ssize_t N, Py_ssize_t n, const floating *row, floating *y) noexcept nogil:
@@ -66,6 +77,7 @@ cdef void weigh(
     """y = x W + b, or x W^T + b, over the rows of N samples; b may be NULL, and then y += will do"""
     cdef Py_ssize_t rows = N * layer.groups, I = layer.rows, O = layer.columns, start = 0, count
     cdef int begin = FBP_ADD if add else FBP_ZERO if b == NULL else FBP_BIAS
+    cdef floating *W_transposed = strip + I * strip_rows(layer)
     if layer.taps == NULL:
         if transposed:
             # y[n, i] = b[i] + x[n, o] W[i, o]^T
@@ -74,15 +86,16 @@ cdef void weigh(
             # y[n, o] = b[o] + x[n, i] W[i, o]
             product(False, False, rows, O, I, x, W, begin, b, y)
         return
-    if transposed and not add:
-        fill(N * image(layer) // layer.channels, layer.channels, b, y)
+    if transposed:
+        simd.transpose(1, I, O, W, W_transposed)
+        if not add:
+            fill(N * image(layer) // layer.channels, layer.channels, b, y)
     while start < rows:
         count = min(strip_rows(layer), rows - start)
         if transposed:
-            # patch[r, i] = x[r, o] W[i, o]^T
-            product(False, True, count, I, O, x + start * O, W, FBP_ZERO, <const floating *> NULL, strip)
-            simd.scatter_patches(start, count, layer.groups, layer.n_taps, layer.channels, image(layer), layer.taps,
-                                 strip, y)
+            # patch[r, i] = x[r, o] W^T[o, i]
+            product(False, False, count, I, O, x + start * O, W_transposed, FBP_ZERO, <const floating *> NULL, strip)
+            scatter(layer, start, count, strip, y)
         else:
             gather(layer, start, count, x, strip)
             # y[r, o] = b[o] + patch[r, i] W[i, o]

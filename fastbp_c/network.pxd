@@ -15,7 +15,7 @@ cdef class Plan:
     cdef readonly int typenum
     cdef readonly tuple slots, specification
     cdef readonly bint repeats    # whether a slot has several uses
-    cdef list pool
+    cdef list pool, spans
     cdef int fill_records(self) except -1
     cdef int place_blocks(self) except -1
     cdef Workspace take(self, Py_ssize_t N, size_t extra)

@@ -59,6 +59,7 @@ cdef class Plan:
         self.slots = plain_slots(slots)
         self.specification = tuple([plain_layer(layer) for layer in layers])
         self.pool = []
+        self.spans = []
         if not self.specification:
             raise ValueError("layers: expected at least one layer, got none")
         self.net.n_layers = len(self.specification)
@@ -81,7 +82,7 @@ cdef class Plan:
             place += rows * columns
         for l in range(last + 1):
             layer = &self.net.layers[l]
-            fill_layer(layer, self.specification[l], self.slots, places, l + 1)
+            fill_layer(layer, self.specification[l], self.slots, places, self.spans, l + 1)
             if l > 0 and layer.n_in != self.net.layers[l - 1].n_out:
                 raise ValueError(f"layers: expected layer {l + 1} to take {self.net.layers[l - 1].n_out} inputs (the "
                                  f"outputs of layer {l}), got {layer.n_in}")

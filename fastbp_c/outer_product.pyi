@@ -14,3 +14,13 @@ def outer_product(
     scale: float,
     H: NDArray[Any],
 ) -> None: ...
+def outer_product_rows(
+    plan: Plan,
+    p: NDArray[Any],
+    X: NDArray[Any],
+    T: NDArray[Any],
+    weight: NDArray[Any] | None,
+    loss: str | None,
+    G: NDArray[Any],
+    c: NDArray[Any],
+) -> None: ...

@@ -10,6 +10,7 @@ from cython cimport floating
 from libc.string cimport memset
 
 from fastbp_c cimport simd
+from fastbp_c._check cimport check_matrix, check_vector
 from fastbp_c.jacobian cimport chunk_rows, parameter_rows, widest
 from fastbp_c.network cimport Plan
 from fastbp_c.passes cimport forward, part
@@ -53,25 +54,47 @@ cdef void scale_rows(
             scaled[r * P + i] = c[r] * G[r * P + i]
 
 
+cdef void rows_of(
+    const Net *net, int error, double scale, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
+    const floating *weight, floating *G, floating *c, floating *work, floating *rest,
+) noexcept nogil:
+    """G[n, r] and c[n, r] for a chunk of N samples; of `rest` it takes two carvings of N K widest(net)"""
+    cdef Py_ssize_t K = net.n_outputs
+    cdef const Layer *last = &net.layers[net.n_layers - 1]
+    cdef floating *v = carve(&rest, N * K * widest(net))
+    cdef floating *back = carve(&rest, N * K * widest(net))
+    forward(net, N, p, X, work + last.z * pitch(N), work, 1)
+    simd.output_factor(last.activation, error, N, K, work + last.z * pitch(N), v)
+    coefficients(error, scale, N, K, T, weight, c)
+    parameter_rows(net, N, p, X, v, back, G, work)
+
+
+cdef void all_rows(
+    const Net *net, int error, Py_ssize_t longest, Py_ssize_t N, const floating *p, const floating *X,
+    const floating *T, const floating *weight, floating *G, floating *c, floating *work,
+) noexcept nogil:
+    cdef Py_ssize_t start = 0, n, K = net.n_outputs
+    while start < N:
+        n = min(longest, N - start)
+        rows_of(net, error, 1, n, p, X + start * net.n_inputs, T + start * K, part(weight, start),
+                G + start * K * net.n_parameters, c + start * K, work, work + work_size(net, longest))
+        start += n
+
+
 cdef void sum_rows(
     const Net *net, int error, double scale, bint full, Py_ssize_t longest, Py_ssize_t N, const floating *p,
     const floating *X, const floating *T, const floating *weight, floating *H, floating *work,
 ) noexcept nogil:
     cdef Py_ssize_t start = 0, n, K = net.n_outputs, P = net.n_parameters
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
     cdef floating *rest = work + work_size(net, longest)
     cdef floating *G = carve(&rest, longest * K * P)
-    cdef floating *v = carve(&rest, longest * K * widest(net))
-    cdef floating *back = carve(&rest, longest * K * widest(net))
+    cdef floating *scaled = carve(&rest, longest * K * P if full else 0)
     cdef floating *c = carve(&rest, longest * K)
-    cdef floating *scaled = rest
     memset(H, 0, (P * P if full else P) * sizeof(floating))
     while start < N:
         n = min(longest, N - start)
-        forward(net, n, p, X + start * net.n_inputs, work + last.z * pitch(n), work, 1)
-        simd.output_factor(last.activation, error, n, K, work + last.z * pitch(n), v)
-        coefficients(error, scale, n, K, T + start * K, part(weight, start), c)
-        parameter_rows(net, n, p, X + start * net.n_inputs, v, back, G, work)
+        rows_of(net, error, scale, n, p, X + start * net.n_inputs, T + start * K, part(weight, start), G, c, work,
+                rest)
         if full:
             scale_rows(n * K, P, c, G, scaled)
             # H[i, j] += (c g)[r, i]^T g[r, j]
@@ -109,4 +132,34 @@ def outer_product(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not 
             sum_rows(net, error, scale, full, rows, N, <const double *> cnp.PyArray_DATA(p),
                      <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T), <const double *> w,
                      <double *> cnp.PyArray_DATA(H), <double *> work.memory)
+    plan.give(work)
+
+
+def outer_product_rows(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
+                       cnp.ndarray weight, loss, cnp.ndarray G not None, cnp.ndarray c not None):
+    """G[r] and c[r] such that the Gauss-Newton matrix of sum_n weight_n E_n is sum_r c_r G_r G_r^T, K rows a sample
+
+    G (N K, P) and c (N K,) are overwritten.
+    """
+    cdef const Net *net = &plan.net
+    cdef int error = plan.loss_number(loss)
+    cdef Py_ssize_t K = net.n_outputs, N, rows
+    plan.check_parameters(p)
+    plan.check_batch(X, T, weight)
+    N = X.shape[0]
+    check_matrix("G", G, plan.typenum, N * K, "outputs of all samples", net.n_parameters, "the network's parameters",
+                 True)
+    check_vector("c", c, plan.typenum, N * K, "outputs of all samples", True)
+    rows = max(1, min(N, chunk_rows(net, K)))
+    cdef Workspace work = plan.take(rows, 2 * padded(rows * K * widest(net)))
+    cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
+    with nogil:
+        if plan.typenum == cnp.NPY_FLOAT:
+            all_rows(net, error, rows, N, <const float *> cnp.PyArray_DATA(p), <const float *> cnp.PyArray_DATA(X),
+                     <const float *> cnp.PyArray_DATA(T), <const float *> w, <float *> cnp.PyArray_DATA(G),
+                     <float *> cnp.PyArray_DATA(c), <float *> work.memory)
+        else:
+            all_rows(net, error, rows, N, <const double *> cnp.PyArray_DATA(p),
+                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T), <const double *> w,
+                     <double *> cnp.PyArray_DATA(G), <double *> cnp.PyArray_DATA(c), <double *> work.memory)
     plan.give(work)

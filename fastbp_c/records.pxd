@@ -8,6 +8,8 @@ The workspace holds, for a chunk of N samples, one block per array named below. 
 where pitch is N rounded up so that every block starts on a cache line; inside it the array is dense, (N, its width).
 Behind the blocks lies the strip, whose size does not depend on N.
 """
+from fastbp_c.simd cimport fbp_span
+
 
 cdef enum Kind:
     PRODUCT     # a matrix of weights, applied to every group of the input or patch of the image
@@ -26,7 +28,8 @@ cdef struct Layer:
     Py_ssize_t n_b              # length of the bias; it is added to every n_b outputs
     bint opens_W, opens_b       # of all uses of the slot, the one that the gradient pass meets first
     int *taps                   # (G, n_taps): the pixels of every patch, -1 outside the image; NULL without patches
-    Py_ssize_t n_taps, channels
+    fbp_span *spans             # (G, n_spans): the same by taps that lie side by side
+    Py_ssize_t n_taps, n_spans, channels
     double scale                # of an average: 1 / n_taps
     Py_ssize_t z, h1, delta     # places in the workspace; z of the last layer is the pre-activation a^L
     Py_ssize_t h2               # place of h''(a^l), or of h''(a^l) * (delta^(l+1) W^(l+1)^T)
@@ -54,4 +57,6 @@ cdef inline size_t work_size(const Net *net, Py_ssize_t N) noexcept nogil:
 
 cdef tuple plain_slots(slots)
 cdef tuple plain_layer(layer)
-cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places, Py_ssize_t number) except -1
+cdef int fill_layer(
+    Layer *layer, tuple specification, tuple slots, list places, list spans, Py_ssize_t number
+) except -1

@@ -8,7 +8,7 @@ cimport numpy as cnp
 from fastbp_c._check cimport LARGEST_DIMENSION
 from fastbp_c.activation cimport activation_id
 from fastbp_c.records cimport AVERAGE, MAXIMUM, PRODUCT, Layer
-from fastbp_c.simd cimport FBP_IDENTITY
+from fastbp_c.simd cimport FBP_IDENTITY, fbp_span
 
 import numpy as np
 
@@ -16,6 +16,9 @@ cnp.import_array()
 
 cdef extern from *:
     Py_ssize_t PY_SSIZE_T_MAX
+
+cdef enum:
+    MOST_LANES = 32  # two vectors of float32
 
 cdef dict KINDS = {"product": PRODUCT, "average": AVERAGE, "maximum": MAXIMUM}
 
@@ -49,8 +52,10 @@ cdef tuple plain_layer(layer):
     return kind, activation, n_in, n_out, groups, matrix, True if transposed else False, bias, taps
 
 
-cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places, Py_ssize_t number) except -1:
-    """The record of layer `number` (from 1); `places` are those of the slots."""
+cdef int fill_layer(
+    Layer *layer, tuple specification, tuple slots, list places, list spans, Py_ssize_t number
+) except -1:
+    """The record of layer `number` (from 1); `places` are those of the slots, `spans` keeps what it points to."""
     kind, activation, n_in, n_out, groups, matrix, transposed, bias, taps = specification
     if kind not in KINDS:
         raise ValueError(f"layers: expected a kind of layer ({', '.join(KINDS)}), got {kind!r}")
@@ -75,6 +80,8 @@ cdef int fill_layer(Layer *layer, tuple specification, tuple slots, list places,
         layer.scale = 1.0 / layer.n_taps
     if taps is not None:
         check_taps(layer, taps, number)
+        if layer.kind == PRODUCT:
+            spans.append(fill_spans(layer))
     return 0
 
 
@@ -89,6 +96,74 @@ cdef int fill_patches(Layer *layer, taps, Py_ssize_t number) except -1:
     layer.taps = <int *> cnp.PyArray_DATA(table)
     layer.n_taps = table.shape[1]
     return 0
+
+
+cdef cnp.ndarray fill_spans(Layer *layer):
+    """Cut every patch into spans of taps that lie side by side, see fbp_span; returns the array that holds them
+
+    Spans are as long as the longest row of neighbors, if that suits all patches, and else of a single tap.
+    """
+    cdef Py_ssize_t step = longest_row(layer)
+    cdef cnp.ndarray spans
+    if layer.n_taps % step != 0:
+        step = 1
+    spans = np.empty((layer.groups * layer.n_taps // step, 4), np.int32)
+    if not cut(layer, step, <fbp_span *> cnp.PyArray_DATA(spans)):
+        step = 1
+        spans = np.empty((layer.groups * layer.n_taps, 4), np.int32)
+        cut(layer, step, <fbp_span *> cnp.PyArray_DATA(spans))
+    layer.spans = <fbp_span *> cnp.PyArray_DATA(spans)
+    layer.n_spans = layer.n_taps // step
+    fill_lanes(layer)
+    return spans
+
+
+cdef Py_ssize_t longest_row(const Layer *layer) noexcept:
+    """The most taps of a patch, one after another, that are neighbors in the image"""
+    cdef Py_ssize_t g, t, row, longest = 1
+    cdef const int *tap
+    for g in range(layer.groups):
+        tap = layer.taps + g * layer.n_taps
+        row = 1
+        for t in range(1, layer.n_taps):
+            row = row + 1 if tap[t - 1] >= 0 and tap[t] == tap[t - 1] + 1 else 1
+            longest = max(longest, row)
+    return longest
+
+
+cdef bint cut(const Layer *layer, Py_ssize_t step, fbp_span *spans) noexcept:
+    """Fill in spans of that many taps; False if there is one whose taps inside the image are not neighbors in a row"""
+    cdef Py_ssize_t s, first, last, i
+    cdef const int *tap
+    for s in range(layer.groups * layer.n_taps // step):
+        tap = layer.taps + s * step
+        first = 0
+        while first < step and tap[first] < 0:
+            first += 1
+        if first == step:
+            first = 0
+        last = first
+        while last < step and tap[last] >= 0 and (last == first or tap[last] == tap[last - 1] + 1):
+            last += 1
+        for i in range(last, step):
+            if tap[i] >= 0:
+                return False
+        spans[s].pixel = <int> (tap[first] - first) if last > first else 0
+        spans[s].first, spans[s].last, spans[s].lanes = <int> first, <int> last, 0
+    return True
+
+
+cdef void fill_lanes(Layer *layer) noexcept:
+    """A bit for every number of a span that is inside the image, if there are as many"""
+    cdef Py_ssize_t s, i
+    cdef fbp_span *span
+    if layer.n_taps // layer.n_spans * layer.channels > MOST_LANES:
+        return
+    for s in range(layer.groups * layer.n_spans):
+        span = &layer.spans[s]
+        span.lanes = 0
+        for i in range(span.first * layer.channels, span.last * layer.channels):
+            span.lanes |= <unsigned> 1 << i
 
 
 cdef int fill_slots(Layer *layer, matrix, bias, tuple slots, list places, Py_ssize_t number) except -1:

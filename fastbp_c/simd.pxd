@@ -15,6 +15,10 @@ cdef extern from "kernels.h":
         FBP_ADD
         FBP_BIAS
 
+    ctypedef struct fbp_span:
+        int pixel, first, last
+        unsigned lanes
+
     ctypedef struct fbp_kernels_f:
         void (*activate)(int, Py_ssize_t, const float *, float *, float *, float *) noexcept nogil
         void (*softmax)(Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
@@ -42,10 +46,10 @@ cdef extern from "kernels.h":
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t, int,
                       float *, Py_ssize_t) noexcept nogil
-        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                               const float *, float *) noexcept nogil
-        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                                const float *, float *) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                               const fbp_span *, const float *, float *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                                const fbp_span *, const float *, float *) noexcept nogil
         void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
                         const float *, float *) noexcept nogil
         void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, float,
@@ -93,10 +97,10 @@ cdef extern from "kernels.h":
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t, int,
                       double *, Py_ssize_t) noexcept nogil
-        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                               const double *, double *) noexcept nogil
-        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *,
-                                const double *, double *) noexcept nogil
+        void (*gather_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                               const fbp_span *, const double *, double *) noexcept nogil
+        void (*scatter_patches)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                                const fbp_span *, const double *, double *) noexcept nogil
         void (*average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
                         const double *, double *) noexcept nogil
         void (*spread_average)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const int *, double,
@@ -169,7 +173,7 @@ cdef inline void error_tangent(
     int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, const floating *t,
     const floating *weight, floating scale, bint gauss_newton, const floating *v, floating *out, floating *work,
 ) noexcept nogil:
-    """out[n] = scale weight_n M_n v[n], M as in error_curvature; work: 4 K"""
+    """out[n] = scale weight_n M_n v[n], M as in error_curvature; without v (elementwise): diag M_n; work: 4 K"""
     if floating is float:
         kernels_f.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
     else:
@@ -314,25 +318,25 @@ cdef inline void outer(
 
 
 cdef inline void gather_patches(
-    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
-    const floating *x, floating *patches,
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t S, Py_ssize_t step, Py_ssize_t C, Py_ssize_t image,
+    const fbp_span *spans, const floating *x, floating *patches,
 ) noexcept nogil:
     """patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on"""
     if floating is float:
-        kernels_f.gather_patches(first, count, G, T, C, image, taps, x, patches)
+        kernels_f.gather_patches(first, count, G, S, step, C, image, spans, x, patches)
     else:
-        kernels_d.gather_patches(first, count, G, T, C, image, taps, x, patches)
+        kernels_d.gather_patches(first, count, G, S, step, C, image, spans, x, patches)
 
 
 cdef inline void scatter_patches(
-    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t T, Py_ssize_t C, Py_ssize_t image, const int *taps,
-    const floating *patches, floating *y,
+    Py_ssize_t first, Py_ssize_t count, Py_ssize_t G, Py_ssize_t S, Py_ssize_t step, Py_ssize_t C, Py_ssize_t image,
+    const fbp_span *spans, const floating *patches, floating *y,
 ) noexcept nogil:
     """y[r / G, taps[r % G, t], :] += patches[r - first, t, :]"""
     if floating is float:
-        kernels_f.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+        kernels_f.scatter_patches(first, count, G, S, step, C, image, spans, patches, y)
     else:
-        kernels_d.scatter_patches(first, count, G, T, C, image, taps, patches, y)
+        kernels_d.scatter_patches(first, count, G, S, step, C, image, spans, patches, y)
 
 
 cdef inline void average(

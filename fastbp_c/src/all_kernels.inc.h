@@ -1,6 +1,7 @@
 /* All kernels for one instruction set and one type, and the table through which they are called. */
 #include "activation.inc.h"
 #include "error.inc.h"
+#include "error_curvature.inc.h"
 #if HAS_VECTORS
 #include "gemm.inc.h"
 #endif

@@ -68,6 +68,12 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, p
             else if (whole || v < vecs - 1) c[i][v] = NAME(load)(from + i * from_row + v * VEC_LANES);
             else c[i][v] = NAME(load_part)(from + i * from_row + v * VEC_LANES, last);
         }
+    /* Four rows a pointer: a register for each row's distance from A would be too many. */
+    const REAL *a[(TILE_ROWS + 3) / 4];
+    UNROLL for (int j = 0; 4 * j < rows; j++) {
+        a[j] = A + 4 * j * a_row;
+        OPAQUE(a[j]);
+    }
     for (ptrdiff_t k = 0; k < K; k++) {
         VEC b[2];
         UNROLL for (int v = 0; v < vecs; v++)
@@ -77,9 +83,10 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, p
         PREFETCH(A + (k + 8) * a_col);
         PREFETCH(A + (k + 8) * a_col + TILE_ROWS - 1);
         UNROLL for (int i = 0; i < rows; i++) {
-            const REAL a = A[i * a_row + k * a_col];
-            UNROLL for (int v = 0; v < vecs; v++) c[i][v] += a * b[v];
+            const REAL element = a[i / 4][i % 4 * a_row];
+            UNROLL for (int v = 0; v < vecs; v++) c[i][v] += element * b[v];
         }
+        UNROLL for (int j = 0; 4 * j < rows; j++) a[j] += a_col;
     }
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vecs; v++) {

@@ -13,6 +13,7 @@
 #define NOINLINE __attribute__((noinline))
 #define ALIGNED __attribute__((aligned(64)))
 #define PREFETCH(p) __builtin_prefetch(p)
+#define OPAQUE(p) __asm__("" : "+r"(p))   /* the compiler must not derive it from anything else */
 #define PRAGMA(text) _Pragma(#text)
 #define SIMD(clauses) PRAGMA(omp simd clauses)
 #ifdef __clang__

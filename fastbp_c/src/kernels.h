@@ -22,6 +22,13 @@ enum fbp_error { FBP_SQUARED_ERROR, FBP_BINARY_CROSS_ENTROPY, FBP_CROSS_ENTROPY 
 /* What a product starts from: nothing, what C holds, or one row that every row of C gets. */
 enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
 
+/* Some taps of a patch: those from first to before last are pixels one after another, the others are outside the image.
+ * `pixel` is that of the first tap, or what it would be; the bits of `lanes` are the numbers inside, if there is room. */
+typedef struct {
+    int pixel, first, last;
+    unsigned lanes;
+} fbp_span;
+
 #define FBP_KERNELS(REAL)                                                                                    \
     {                                                                                                        \
         /* z = h(a), h1 = h'(a), h2 = h''(a), elementwise; h2, or both, may be NULL; z may be a */           \
@@ -36,11 +43,11 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         void (*error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,          \
                                 const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,    \
                                 REAL *work);                                                                 \
-        /* out[n] = scale weight_n M_n v[n], M as in error_curvature; work: 4 K */                           \
+        /* out[n] = scale weight_n M_n v[n], M as in error_curvature (without v: its diagonal); work: 4 K */ \
         void (*error_tangent)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,            \
                               const REAL *t, const REAL *weight, REAL scale, int gauss_newton,               \
                               const REAL *v, REAL *out, REAL *work);                                         \
-        /* rows F[n, r, :] of a factor of M': M'_n = s_n sum_r F_r^T F_r, see error.inc.h */                 \
+        /* rows F[n, r, :] of a factor of M': M'_n = s_n sum_r F_r^T F_r, see error_curvature.inc.h */       \
         void (*output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *F);  \
         /* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2; overwrites s unless add */                            \
         void (*sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *c, const REAL *rows,      \
@@ -62,9 +69,9 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
                               const REAL *z, REAL *y);                                                       \
         /* H = its upper triangle, mirrored; or, if both are to count, H + H^T */                            \
         void (*symmetrize)(ptrdiff_t P, int both, REAL *H);                                                  \
-        /* whether no element is NaN or infinite */                                                           \
+        /* whether no element is NaN or infinite */                                                          \
         int (*all_finite)(ptrdiff_t n, const REAL *x);                                                       \
-        /* rows[n, :] = x[order[n], :] */                                                                     \
+        /* rows[n, :] = x[order[n], :] */                                                                    \
         void (*gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *order, const REAL *x, REAL *rows);     \
         /* y[n, r, :] *= x[n, :] */                                                                          \
         void (*multiply)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *x, REAL *y);                 \
@@ -75,10 +82,12 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
         void (*outer)(ptrdiff_t N, ptrdiff_t n_in, ptrdiff_t n_out, const REAL *z, ptrdiff_t z_row,          \
                       const REAL *delta, ptrdiff_t delta_row, int add, REAL *g, ptrdiff_t g_row);            \
         /* patches of images and pools of patches, see patches.inc.h */                                      \
-        void (*gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,      \
-                               ptrdiff_t image, const int *taps, const REAL *x, REAL *patches);              \
-        void (*scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,     \
-                                ptrdiff_t image, const int *taps, const REAL *patches, REAL *y);             \
+        void (*gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,   \
+                               ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *x,           \
+                               REAL *patches);                                                               \
+        void (*scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,  \
+                                ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *patches,    \
+                                REAL *y);                                                                    \
         void (*average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,                 \
                         const int *taps, REAL scale, const REAL *x, REAL *y);                                \
         void (*spread_average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image,          \
@@ -94,7 +103,7 @@ enum fbp_start { FBP_ZERO, FBP_ADD, FBP_BIAS };
                     REAL decay);                                                                             \
         void (*adam)(ptrdiff_t n, const REAL *g, REAL *p, REAL *m, REAL *v, REAL rate, REAL beta1,           \
                      REAL rest1, REAL beta2, REAL rest2, REAL root_scale, REAL epsilon, REAL decay);         \
-        /* y = H x, H the symmetric matrix of a lower triangle with leading dimension ld; y apart from x */          \
+        /* y = H x, H the symmetric matrix of a lower triangle with leading dimension ld; y apart from x */  \
         void (*symv)(ptrdiff_t n, const REAL *H, ptrdiff_t ld, const REAL *x, REAL *y);                      \
         /* returns sum_i x[i] y[i] */                                                                        \
         REAL (*dot)(ptrdiff_t n, const REAL *x, const REAL *y);                                              \

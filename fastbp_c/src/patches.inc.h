@@ -1,56 +1,155 @@
 /* Patches of images. An image is (pixels, C), channels last; a table names, for each of G groups, the T pixels of its
  * patch, -1 standing for one outside the image. Rows are numbered through all images: row r is group r % G of image
- * r / G. Sums over the same pixel are taken in the order of the table. */
+ * r / G. Sums over the same pixel are taken in the order of the table.
+ *
+ * Pixels that are neighbors in the patch and in the image are moved together. For that a patch is also S spans of `step`
+ * taps each, of which those that are inside the image lie there side by side: see fbp_span. A 3 x 3 patch is three spans
+ * of 3 C numbers. */
+
+/* Runs are often shorter than a vector, and always too short for a call of memcpy. */
+#if HAS_VECTORS
+#define RUN_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define QUAD_LANES ((ptrdiff_t)(16 / sizeof(REAL)))
+#else
+#define RUN_LANES 1
+#endif
+
+/* to[i] = from[i] */
+static INLINE void NAME(copy_run)(ptrdiff_t n, const REAL *from, REAL *to)
+{
+#if HAS_VECTORS
+    for (; n > RUN_LANES; n -= RUN_LANES, from += RUN_LANES, to += RUN_LANES) {
+        OPAQUE(to); /* or the compiler makes it a memmove after all */
+        NAME(store)(to, NAME(load)(from));
+    }
+#endif
+#if HAS_MASKS
+    NAME(store_part)(to, NAME(load_part)(from, n), n);
+#elif HAS_VECTORS
+    /* Two that overlap do for any number in between. */
+    if (n == RUN_LANES) {
+        NAME(store)(to, NAME(load)(from));
+    } else if (n >= QUAD_LANES) {
+        *(NAME(quad) *)to = *(const NAME(quad) *)from;
+        *(NAME(quad) *)(to + n - QUAD_LANES) = *(const NAME(quad) *)(from + n - QUAD_LANES);
+    } else {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+#else
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = from[i];
+#endif
+}
+
+/* to[i] = 0 */
+static INLINE void NAME(clear_run)(ptrdiff_t n, REAL *to)
+{
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = 0;
+}
+
+#if HAS_MASKS
+/* The lanes of which the bit is set, the others 0 and not read. */
+static INLINE NAME(vec) NAME(load_lanes)(const REAL *p, unsigned lanes)
+{
+#if IS_FLOAT
+    return (NAME(vec))_mm512_maskz_loadu_ps((__mmask16)lanes, p);
+#else
+    return (NAME(vec))_mm512_maskz_loadu_pd((__mmask8)lanes, p);
+#endif
+}
+
+/* to[i] = from[i], where the bit of `lanes` is set, else 0; 16 bytes seldom lie on two cache lines, 64 nearly always do */
+static INLINE void NAME(copy_quad)(const REAL *from, unsigned lanes, REAL *to, ptrdiff_t n)
+{
+    const __mmask8 read = (__mmask8)lanes, written = (__mmask8)((1u << n) - 1u);
+#if IS_FLOAT
+    _mm_mask_storeu_ps(to, written, _mm_maskz_loadu_ps(read, from));
+#else
+    _mm_mask_storeu_pd(to, written, _mm_maskz_loadu_pd(read, from));
+#endif
+}
+#endif
+
+/* to[i] += from[i] */
+static INLINE void NAME(add_run)(ptrdiff_t n, const REAL *from, REAL *to)
+{
+    ptrdiff_t i = 0;
+#if HAS_MASKS
+    for (; i + RUN_LANES < n; i += RUN_LANES) NAME(store)(to + i, NAME(load)(to + i) + NAME(load)(from + i));
+    NAME(store_part)(to + i, NAME(load_part)(to + i, n - i) + NAME(load_part)(from + i, n - i), n - i);
+#else
+#if HAS_VECTORS
+    for (; i + RUN_LANES <= n; i += RUN_LANES) NAME(store)(to + i, NAME(load)(to + i) + NAME(load)(from + i));
+#endif
+    for (; i < n; i++) to[i] += from[i];
+#endif
+}
 
 /* patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on */
-static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,
-                                 ptrdiff_t image, const int *taps, const REAL *x, REAL *restrict patches)
+static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,
+                                 ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *x, REAL *patches)
 {
+    const ptrdiff_t n = step * C;
     ptrdiff_t g = first % G;
+    const fbp_span *span = spans + g * S;
     x += first / G * image;
-    for (ptrdiff_t r = 0; r < count; r++, patches += T * C) {
-        const int *tap = taps + g * T;
-        if (C == 1) {
-            for (ptrdiff_t t = 0; t < T; t++) patches[t] = tap[t] < 0 ? 0 : x[tap[t]];
-        } else {
-            for (ptrdiff_t t = 0; t < T; t++) {
-                REAL *restrict to = patches + t * C;
-                if (tap[t] < 0) {
-                    for (ptrdiff_t c = 0; c < C; c++) to[c] = 0;
-                } else {
-                    const REAL *from = x + tap[t] * C;
-                    SIMD()
-                    for (ptrdiff_t c = 0; c < C; c++) to[c] = from[c];
-                }
+    for (ptrdiff_t r = 0; r < count; r++) {
+#if HAS_MASKS
+        /* no branches: at the border, too, a span is one vector or two, with zeros for what is outside */
+        if (n <= QUAD_LANES) {
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n)
+                NAME(copy_quad)(x + span->pixel * C, span->lanes, patches, n);
+        } else if (n <= RUN_LANES) {
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n)
+                NAME(store_part)(patches, NAME(load_lanes)(x + span->pixel * C, span->lanes), n);
+        } else if (n <= 2 * RUN_LANES) {
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n) {
+                const REAL *from = x + span->pixel * C;
+                NAME(store)(patches, NAME(load_lanes)(from, span->lanes));
+                NAME(store_part)(patches + RUN_LANES, NAME(load_lanes)(from + RUN_LANES, span->lanes >> RUN_LANES),
+                                 n - RUN_LANES);
+            }
+        } else
+#endif
+        {
+            for (ptrdiff_t s = 0; s < S; s++, span++, patches += n) {
+                const ptrdiff_t before = span->first * C, inside = (span->last - span->first) * C;
+                NAME(clear_run)(before, patches);
+                if (inside > 0) NAME(copy_run)(inside, x + (span->pixel + span->first) * C, patches + before);
+                NAME(clear_run)(n - before - inside, patches + before + inside);
             }
         }
         if (++g == G) {
             g = 0;
+            span = spans;
             x += image;
         }
     }
 }
 
 /* y[r / G, taps[r % G, t], :] += patches[r - first, t, :]: the adjoint */
-static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C,
-                                  ptrdiff_t image, const int *taps, const REAL *restrict patches, REAL *restrict y)
+static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,
+                                  ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *patches, REAL *y)
 {
     ptrdiff_t g = first % G;
+    const fbp_span *span = spans + g * S;
     y += first / G * image;
-    for (ptrdiff_t r = 0; r < count; r++, patches += T * C) {
-        const int *tap = taps + g * T;
-        for (ptrdiff_t t = 0; t < T; t++) {
-            if (tap[t] < 0) continue;
-            REAL *to = y + tap[t] * C;
-            SIMD()
-            for (ptrdiff_t c = 0; c < C; c++) to[c] += patches[t * C + c];
-        }
+    for (ptrdiff_t r = 0; r < count; r++) {
+        for (ptrdiff_t s = 0; s < S; s++, span++, patches += step * C)
+            if (span->last > span->first)
+                NAME(add_run)((span->last - span->first) * C, patches + span->first * C,
+                              y + (span->pixel + span->first) * C);
         if (++g == G) {
             g = 0;
+            span = spans;
             y += image;
         }
     }
 }
+
+#undef RUN_LANES
+#undef QUAD_LANES
 
 /* y[n, g, :] = scale sum_t x[n, taps[g, t], :] */
 static void NAME(average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image, const int *taps,

@@ -1,0 +1,186 @@
+/* Second derivatives of the error functions with respect to the last layer's pre-activations: M, its factor, and products
+ * with it. Where an output is near 1, 1 - y is formed from the other outputs. */
+
+/* The diagonal of M for up to LANES numbers of an elementwise activation: h' for the canonical pair,
+ * h'^2 + (y - t) h'' for the squared error. */
+static void NAME(elementwise_curvature)(int activation, int error, ptrdiff_t count, const REAL *a, const REAL *t,
+                                        int gauss_newton, REAL *m)
+{
+    REAL y[LANES], h1[LANES], h2[LANES];
+    NAME(activate)(activation, count, a, y, h1, h2);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const REAL residual = gauss_newton ? 0 : (y[i] - t[i]) * h2[i];
+        m[i] = error == FBP_BINARY_CROSS_ENTROPY ? h1[i] : h1[i] * h1[i] + residual;
+    }
+}
+
+/* M of one row of softmax. y is scratch. */
+static void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c,
+                                    int gauss_newton, REAL *M, REAL *y)
+{
+    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
+    ptrdiff_t top = 0;
+    while (top < K - 1 && y[top] < 1) top++;
+    for (ptrdiff_t k = 0; k < K; k++) y[k] /= 1 + r;
+
+    if (error == FBP_CROSS_ENTROPY) {
+        /* M = s (diag y - y y^T), s = sum_k t_k */
+        double s = 0;
+        for (ptrdiff_t k = 0; k < K; k++) s += t[k];
+        const REAL cs = (REAL)(c * s);
+        for (ptrdiff_t k = 0; k < K; k++) {
+            M[k * K + k] = cs * y[k] * (y[k] == y[top] ? not_top : 1 - y[k]);
+            for (ptrdiff_t l = 0; l < k; l++) M[k * K + l] = M[l * K + k] = -cs * (y[k] * y[l]);
+        }
+        return;
+    }
+
+    /* With f as in softmax_squared_error, g_k = f_k - sum_j y_j f_j (delta_k = y_k g_k), v_k = y_k - |y|^2:
+     *     M_kl = -y_k y_l (g_k + g_l + y_k + v_l),   M_kk = y_k (g_k (1 - 2 y_k) + y_k (1 - y_k - v_k));
+     * without the residual's term, S^T S, the same with g = 0. At the top 1 - y, v and 1 - y - v are formed
+     * from the other outputs. */
+    const REAL d_top = (1 - t[top]) - not_top;
+    double mean = 0, others = 0;                /* sum_j y_j f_j; sum of y_j^2 but for the top */
+    for (ptrdiff_t k = 0; k < K; k++) {
+        if (k == top) continue;
+        mean += (double)y[k] * (y[k] - t[k] - d_top);
+        others += (double)y[k] * y[k];
+    }
+    const double norm = (double)y[top] * y[top] + others, v_top = (double)y[top] * not_top - others;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        const REAL f_k = k == top ? 0 : y[k] - t[k] - d_top;
+        const double y_k = y[k], g_k = gauss_newton ? 0 : f_k - mean;
+        const double slope = k == top ? not_top - y_k : 1 - 2 * y_k;
+        const double spread = k == top ? (double)not_top * not_top + others : 1 - 2 * y_k + norm;
+        M[k * K + k] = (REAL)(c * y_k * (g_k * slope + y_k * spread));
+        for (ptrdiff_t l = 0; l < k; l++) {
+            const REAL f_l = l == top ? 0 : y[l] - t[l] - d_top;
+            const double y_l = y[l], g_l = gauss_newton ? 0 : f_l - mean;
+            const double y_plus_v = k == top ? y_l + v_top : l == top ? y_k + v_top : y_k + (y_l - norm);
+            M[k * K + l] = M[l * K + k] = (REAL)(-c * y_k * y_l * (g_k + g_l + y_plus_v));
+        }
+    }
+}
+
+/* M[n] = scale weight_n d2E_n/da da, (N, K, K), exactly symmetric. gauss_newton leaves out the residual's
+ * term: the squared error's M is then S^T S, S = dy/da. work holds K; M may overlap neither a nor t. */
+static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,
+                                  const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,
+                                  REAL *work)
+{
+    if (activation == FBP_SOFTMAX) {
+        for (ptrdiff_t n = 0; n < N; n++)
+            NAME(softmax_curvature)(error, K, a + n * K, t + n * K, weight ? scale * weight[n] : scale, gauss_newton,
+                                    M + n * K * K, work);
+        return;
+    }
+    memset(M, 0, (size_t)(N * K * K) * sizeof(REAL));
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += LANES) {
+        const ptrdiff_t count = N * K - begin < LANES ? N * K - begin : LANES;
+        REAL m[LANES];
+        NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, m);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            M[(n * K + k) * K + k] = (weight ? scale * weight[n] : scale) * m[i];
+            if (++k == K) k = 0, n++;
+        }
+    }
+}
+
+/* Of one row: F_rk = sqrt(y_r) (delta_rk - y_k) for the cross-entropy, y_r (delta_rk - y_k) for the squared error; 1 - y
+ * at the top from the other outputs. The last row holds y until it is its turn. */
+static void NAME(softmax_factor)(int error, ptrdiff_t K, const REAL *a, REAL *F)
+{
+    REAL *y = F + (K - 1) * K;
+    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
+    ptrdiff_t top = 0;
+    while (top < K - 1 && y[top] < 1) top++;
+    for (ptrdiff_t k = 0; k < K; k++) y[k] /= 1 + r;
+    for (ptrdiff_t l = 0; l < K; l++) {
+        const REAL weight = error == FBP_CROSS_ENTROPY ? (REAL)sqrt(y[l]) : y[l];
+        const REAL rest = y[l] == y[top] ? not_top : 1 - y[l];
+        for (ptrdiff_t k = 0; k < K; k++) F[l * K + k] = k == l ? weight * rest : -weight * y[k];
+    }
+}
+
+/* F[n, r, k], K rows r a sample, such that M' = s_n sum_r F_r^T F_r: M' of the Gauss-Newton matrix, s_n = 1, or for the
+ * cross-entropy sum_k t_nk. For the squared error F is dy/da, which is symmetric. */
+static void NAME(output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *F)
+{
+    if (activation == FBP_SOFTMAX) {
+        for (ptrdiff_t n = 0; n < N; n++) NAME(softmax_factor)(error, K, a + n * K, F + n * K * K);
+        return;
+    }
+    memset(F, 0, (size_t)(N * K * K) * sizeof(REAL));
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += LANES) {
+        const ptrdiff_t count = N * K - begin < LANES ? N * K - begin : LANES;
+        REAL y[LANES], h1[LANES];
+        NAME(activate)(activation, count, a + begin, y, h1, NULL);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            F[(n * K + k) * K + k] = error == FBP_BINARY_CROSS_ENTROPY ? (REAL)sqrt(h1[i]) : h1[i];
+            if (++k == K) k = 0, n++;
+        }
+    }
+}
+
+/* x_k - x_top and its mean under y, which is as exact as the other outputs if y_top is near 1. */
+static double NAME(shifted)(ptrdiff_t K, const REAL *y, const REAL *x, ptrdiff_t top, REAL *shift)
+{
+    double mean = 0;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        shift[k] = x[k] - x[top];
+        mean += (double)y[k] * shift[k];
+    }
+    return mean;
+}
+
+/* M v of one row of softmax, by S v = y (v - y . v):  cross-entropy: sum_k t_k S v;
+ * squared error, with d = y - t, q = S v:  S q + q (d - y . d) - y (q . d)   (Gauss-Newton: S q). work holds 4 K. */
+static void NAME(softmax_tangent)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c, int gauss_newton,
+                                  const REAL *v, REAL *out, REAL *work)
+{
+    REAL *y = work, *q = work + K, *shift = work + 2 * K, *d = work + 3 * K;
+    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
+    double s = 0, mean, cross = 0;
+    ptrdiff_t top = 0;
+    for (ptrdiff_t k = 0; k < K; k++) {
+        y[k] /= 1 + r;
+        s += t[k];
+        if (y[k] > y[top]) top = k;
+    }
+    mean = NAME(shifted)(K, y, v, top, shift);
+    for (ptrdiff_t k = 0; k < K; k++) q[k] = (REAL)(y[k] * (shift[k] - mean));
+    if (error == FBP_CROSS_ENTROPY) {
+        for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * s * q[k]);
+        return;
+    }
+    mean = NAME(shifted)(K, y, q, top, shift);
+    for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * (y[k] * (shift[k] - mean)));
+    if (gauss_newton) return;
+    for (ptrdiff_t k = 0; k < K; k++) d[k] = k == top ? (1 - t[k]) - not_top : y[k] - t[k];
+    mean = NAME(shifted)(K, y, d, top, shift);
+    for (ptrdiff_t k = 0; k < K; k++) cross += (double)q[k] * shift[k];     /* sum_k q_k is 0 */
+    for (ptrdiff_t k = 0; k < K; k++) out[k] += (REAL)(c * (q[k] * (shift[k] - mean) - y[k] * cross));
+}
+
+/* out[n] = scale weight_n M_n v[n], M as in error_curvature, which is never formed. Without v it is M's diagonal, for
+ * elementwise activations only. work holds 4 K. */
+static void NAME(error_tangent)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
+                                const REAL *weight, REAL scale, int gauss_newton, const REAL *v, REAL *out,
+                                REAL *work)
+{
+    if (activation == FBP_SOFTMAX) {
+        for (ptrdiff_t n = 0; n < N; n++, a += K, t += K, v += K, out += K)
+            NAME(softmax_tangent)(error, K, a, t, weight ? scale * weight[n] : scale, gauss_newton, v, out, work);
+        return;
+    }
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += LANES) {
+        const ptrdiff_t count = N * K - begin < LANES ? N * K - begin : LANES;
+        REAL m[LANES];
+        NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, m);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const REAL c = weight ? scale * weight[n] : scale;
+            out[begin + i] = c * m[i] * (v ? v[begin + i] : 1);
+            if (++k == K) k = 0, n++;
+        }
+    }
+}
