@@ -41,9 +41,9 @@ def main():
 
 def draw(run, folder):
     """All pictures; {title: path of the PNG}."""
-    import pictures  # matplotlib is for those who want pictures
+    import plots  # matplotlib is for those who want pictures
 
-    return pictures.draw(results.benches_of(run), caption(run), folder)
+    return plots.draw(results.benches_of(run), caption(run), folder)
 
 
 def publish(run):
