@@ -2,7 +2,7 @@
 
 python benches/report.py [--run FILE] [--pictures FOLDER] [--publish]
 
-Without a file: the latest run. `--publish` writes docs/benchmarks.md, its pictures, and README.md's headline table.
+Without a file: the latest run. `--publish` writes docs/benchmarks.md, its pictures, and README.md's tables.
 """
 
 import argparse
@@ -19,8 +19,13 @@ IMAGES = ROOT / "docs" / "images" / "bench"
 FLOORS = ("copy", "memset")  # columns to compare with which are nobody's implementation
 LEVEL = 0.98  # less than this of a peer's speed is behind: two equal programs differ by as much from run to run
 RATES = {"flops/s": ("flops", "GF/s"), "elements/s": ("elements", "G/s")}
-HEADLINE = "Training step"
-HEADLINE_COLUMNS = ("fastbp fit", "NumPy", "PyTorch, lean", "JAX step", "JAX scan")
+MARKED = re.compile(r"<!-- bench: (.*?) -->\n.*?<!-- /bench -->", re.DOTALL)
+HEADLINE_COLUMNS = {
+    "NumPy by hand": "NumPy",
+    "PyTorch": "PyTorch",
+    "JAX, a call a step": "JAX step",
+    "JAX, compiled loop": "JAX scan",
+}
 
 
 def main():
@@ -47,18 +52,15 @@ def draw(run, folder):
 
 
 def publish(run):
-    """The page, its pictures, and the table between two comments in the README."""
+    """The page, its pictures, and the tables that README has between `<!-- bench: area -->` and `<!-- /bench -->`."""
     images = draw(run, IMAGES)
     page = [text_of(run), "", "## Pictures", ""]
     page += [f"![{title}]({path.relative_to(ROOT / 'docs').as_posix()})\n" for title, path in images.items()]
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(page), encoding="utf-8")
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    new = f"<!-- headline -->\n{headline(run)}\n<!-- /headline -->"
-    text, found = re.subn(r"<!-- headline -->.*?<!-- /headline -->", lambda _: new, text, flags=re.DOTALL)
-    if not found:
-        raise SystemExit("README.md: expected <!-- headline --> and <!-- /headline -->")
-    readme.write_text(text, encoding="utf-8")
+    new = MARKED.sub(lambda old: f"<!-- bench: {old[1]} -->\n\n{headline(run, old[1])}\n\n<!-- /bench -->", text)
+    readme.write_text(new, encoding="utf-8")
 
 
 def text_of(run):
@@ -178,20 +180,29 @@ def growth(benches):
     return "\n".join([*head, "", "| | over | power | expected |", "|---|---|---|---|", *lines])
 
 
-def headline(run):
-    """The training steps for the README: times of fastbp, ratios of the peers."""
-    rows = [bench for bench in results.benches_of(run) if bench.area == HEADLINE]
-    columns = [name for name in HEADLINE_COLUMNS if name in results.by(rows, "implementation")]
-    lines = ["| network, batch | limit | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
+def headline(run, area):
+    """An area for the README: times of fastbp, ratios of the best of each peer's ways."""
+    rows = [bench for bench in results.benches_of(run) if bench.area == area]
+    if not rows:
+        raise SystemExit(f"This run has no area {area!r}.")
+    dtype, machine = rows[0].dtype, rows[0].machine
+    names = list(results.by(rows, "implementation"))
+    columns = {title: [name for name in names if name.startswith(peer)] for title, peer in HEADLINE_COLUMNS.items()}
+    columns = {title: peers for title, peers in columns.items() if peers}
+    lines = ["| network, batch | limit | fastbp | " + " | ".join(columns) + " |", "|---" * (len(columns) + 3) + "|"]
     for row, in_row in results.by(rows, "row").items():
-        found = {bench.implementation: bench for bench in in_row}
-        mine = found[columns[0]]
+        found = {bench.implementation: bench.value for bench in in_row}
+        mine = in_row[0]
         cells = [row.replace("batch ", ""), show(mine, mine.limit), show(mine, mine.value)]
-        for name in columns[1:]:
-            ratio = found[name].value / mine.value
+        for peers in columns.values():
+            ratio = min((found[name] for name in peers if name in found), default=np.nan) / mine.value
             digits = f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2g} ×"
             cells.append(f"**{digits}**" if ratio < LEVEL else digits)
         lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"{caption(run)}. The limit: {machine.speeds[dtype] / 1e9:.0f} GF/s in {dtype}, measured in the same run.",
+    ]
     return "\n".join(lines)
 
 
