@@ -30,7 +30,7 @@ def step(benchmark, sizes, N, place):
     net = fastbp.mlp(sizes, dtype="float32")
     net.parameters = start(sizes, "float32")
     trainer = fastbp.Trainer(net, fastbp.SGD(0.01))
-    assert np.isfinite(trainer.fit(X, T, batch_size=N, shuffle=False).loss[-1])
+    assert np.isfinite(trainer.fit(X, T, epochs=1, batch_size=N, shuffle=False).loss[-1])
     row = f"step, {name_of(sizes)}, batch {N}, along {place['x_name']}"
     flops, nbytes = limits.gradient_flops(sizes, N), limits.training_bytes(sizes, N, 4)
     record(benchmark, AREA, row, "fastbp", dtype="float32", flops=flops, nbytes=nbytes, repeats=4, **place)
