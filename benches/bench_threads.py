@@ -94,7 +94,7 @@ def measured(name, rounds):
 def test_threads(benchmark, name, implementation):
     """The tiny products keep one core busy, no more."""
     sizes, batch, _ = CASES[name]
-    found = measured(name, ROUNDS if benchmark.enabled else 2)
+    found = measured(name, ROUNDS if benchmark.enabled else 1)
     if name == "BLAS, tiny products":
         assert found["cores"] < 1.2
     row = f"{name}: {name_of(sizes)}, batch {batch}"

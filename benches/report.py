@@ -213,7 +213,7 @@ def cell(bench, mine, name, ours):
     text = show(bench, bench.value)
     if name == ours:
         return text if bench.unit == "bytes" else f"{text} ({show(bench, bench.median)})"
-    if name.startswith("fastbp") or mine is None:
+    if mine is None:
         return text
     return f"{text}, {bench.value / mine.value:.2f} ×"
 
