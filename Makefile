@@ -16,8 +16,8 @@ SOURCES := pyproject.toml setup.py $(wildcard fastbp_c/*.pyx fastbp_c/*.pxd fast
 PACKED := $(SOURCES) MANIFEST.in README.md $(shell find .ci fastbp fastbp_c tests benches demo docs -type f \
     ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.c' ! -name '_blas_int.pxi' 2>/dev/null)
 
-.PHONY: demo demo-sharing demo-curve drift test test-exhaustive test-matrix test-sanitize bench bench-quick bench-save \
-    bench-compare bench-publish lint build wheel-check clean
+.PHONY: demo demo-sharing demo-curvature demo-curve drift test test-exhaustive test-matrix test-sanitize bench \
+    bench-quick bench-save bench-compare bench-publish lint build wheel-check clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -28,6 +28,10 @@ demo: build/in-place-$(VERSION)
 demo-sharing: build/in-place-$(VERSION)
 	.venv/bin/python demo/autoencoder.py $(ARGS)
 	.venv/bin/python demo/convolution.py $(ARGS)
+
+# A trained network in second order: spectrum, diagonals, input Jacobian.
+demo-curvature: build/in-place-$(VERSION)
+	.venv/bin/python demo/curvature.py $(ARGS)
 
 # A curve fitted online, with its uncertainty, by an inverse Hessian.
 demo-curve: build/in-place-$(VERSION)

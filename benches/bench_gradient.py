@@ -12,6 +12,7 @@ import fastbp
 import limits
 from support import (
     NumpyNetwork,
+    backpack_call,
     data,
     jax_output,
     join,
@@ -27,6 +28,9 @@ from support import (
 
 AREA = "Gradients"
 CASES = [((16, 32, 16, 4), 500), ((64, 32, 10), 500), ((784, 256, 128, 10), 256)]
+
+# BackPACK's hooks are there for the parameters; that there is no gradient of the inputs they are warned of.
+pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook:UserWarning")
 
 
 # An implementation takes a network's sizes, a batch, and whether it is every sample's own gradient that is wanted. It
@@ -91,7 +95,13 @@ def jax_call(sizes, X, T, each):
     return lambda: jax.block_until_ready(call(w, X, T)), flat
 
 
+def backpack(sizes, X, T, each):
+    """BackPACK's BatchGrad, an extension of a backward pass of PyTorch."""
+    return backpack_call(sizes, X, T, "BatchGrad")
+
+
 IMPLEMENTATIONS = {"fastbp": fastbp_call, "NumPy": numpy_call, "PyTorch": torch_call, "JAX": jax_call}
+EACH = {**IMPLEMENTATIONS, "BackPACK": backpack}
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -113,7 +123,7 @@ def test_gradient(benchmark, sizes, n_samples, implementation):
     benchmark(run)
 
 
-@pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS, "memset"])
+@pytest.mark.parametrize("implementation", [*EACH, "memset"])
 @pytest.mark.parametrize(("sizes", "n_samples"), CASES, ids=str)
 def test_per_sample_gradients(benchmark, sizes, n_samples, implementation):
     """Each row agrees with the gradient of that sample alone, and all of them with their sum."""
@@ -122,7 +132,7 @@ def test_per_sample_gradients(benchmark, sizes, n_samples, implementation):
     if implementation == "memset":
         run = functools.partial(np.ones((n_samples, P)).fill, 0)
     else:
-        run, flat = IMPLEMENTATIONS[implementation](sizes, X, T, each=True)
+        run, flat = EACH[implementation](sizes, X, T, each=True)
         G = flat(run())
         for rows in (slice(0, n_samples), slice(0, 1), slice(n_samples - 1, n_samples)):
             wanted = by_hand(sizes, X[rows], T[rows])

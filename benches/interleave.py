@@ -65,8 +65,7 @@ class Interleaved(BenchmarkFixture):
         def before():
             nonlocal end
             at_least = limits.PROBE_SECONDS if end is None else SHARE * (time.perf_counter() - end)
-            seconds = limits.seconds_of(probe.once, max(at_least, limits.PROBE_SECONDS), self.timer)
-            units.append(seconds / probe.amount)
+            units.append(limits.probe_seconds(probe, max(at_least, limits.PROBE_SECONDS), self.timer))
             end = time.perf_counter()
             return setup() if setup else None
 

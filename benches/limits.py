@@ -36,6 +36,10 @@ class ProductProbe:
         """One product."""
         self.call()
 
+    def warm(self):
+        """Operands back into the cache: what ran before has its own there."""
+        self.call()
+
 
 class StreamProbe:
     """y += x on the next part of two long arrays. y being read, no store fetches its line unseen."""
@@ -51,6 +55,9 @@ class StreamProbe:
         np.add(self.x[part], self.y[part], out=self.y[part])
         self.place = (self.place + CHUNK) % STREAM_NUMBERS
 
+    def warm(self):
+        """Nothing to do: a stream is never in the cache."""
+
 
 def square_product(dtype, n):
     """C = A B in memory that is there."""
@@ -62,6 +69,12 @@ def square_product(dtype, n):
 def probe_of(kind):
     """By the name of its kind."""
     return StreamProbe() if kind == "stream" else ProductProbe(kind)
+
+
+def probe_seconds(probe, at_least, timer=time.process_time):
+    """A flop or a byte."""
+    probe.warm()
+    return seconds_of(probe.once, at_least, timer) / probe.amount
 
 
 def seconds_of(function, at_least, timer=time.process_time):
@@ -86,8 +99,7 @@ def calibrate(probes):
         amount = probe.amount if kind == "stream" else 2 * SIDE**3
         large()
         rounds = [
-            (seconds_of(probe.once, PROBE_SECONDS) / probe.amount, seconds_of(large, 0) / amount)
-            for _ in range(CALIBRATION_ROUNDS)
+            (probe_seconds(probe, PROBE_SECONDS), seconds_of(large, 0) / amount) for _ in range(CALIBRATION_ROUNDS)
         ]
         found[kind] = {"probe": [pair[0] for pair in rounds], "large": [pair[1] for pair in rounds]}
     return found
@@ -126,6 +138,19 @@ def gradient_flops(sizes, n_samples):
 def training_bytes(sizes, n_samples, itemsize):
     """The batch read once, the parameters read and written once."""
     return itemsize * (n_samples * (sizes[0] + sizes[-1]) + 2 * n_parameters(sizes))
+
+
+def assembly_flops(sizes, n_samples):
+    """A Hessian or Gauss-Newton matrix summed over the samples: 2 flops for each, of every pair of parameters.
+
+    Two parameters of one layer are a pair of inputs, the bias's included, and a pair of outputs; neither has an order.
+    """
+    layers = [(n_in + 1, n_out) for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    pairs = 0
+    for number, (n_in, n_out) in enumerate(layers):
+        pairs += n_in * (n_in + 1) // 2 * (n_out * (n_out + 1) // 2)
+        pairs += n_in * n_out * sum(other_in * other_out for other_in, other_out in layers[number + 1 :])
+    return 2 * n_samples * pairs
 
 
 if __name__ == "__main__":

@@ -190,9 +190,9 @@ def torch_parameters(torch, p, sizes):
 
 def torch_module(torch, p, sizes):
     """The same network from torch.nn, whose weights are transposed."""
-    layers = []
+    layers, dtype = [], getattr(torch, p.dtype.name)
     for n_in, n_out in zip(sizes, sizes[1:], strict=False):
-        layers += [torch.nn.Linear(n_in, n_out), torch.nn.Tanh()]
+        layers += [torch.nn.Linear(n_in, n_out, dtype=dtype), torch.nn.Tanh()]
     module = torch.nn.Sequential(*layers[:-1])
     with torch.no_grad():
         for parameter, array in zip(module.parameters(), split(p, sizes), strict=True):
@@ -205,3 +205,41 @@ def jax_output(jnp, parameters, x):
     for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         x = jnp.tanh(x @ W + b)
     return x @ parameters[-2] + parameters[-1]
+
+
+def backpack_call(sizes, X, T, extension):
+    """A backward pass of softmax and cross-entropy with one of BackPACK's extensions, or skip.
+
+    Returns a function without arguments and one that makes an array of its result: (P,), or (N, P) for BatchGrad.
+    """
+    torch = load_torch()
+    backpack = pytest.importorskip("backpack")
+    module = backpack.extend(torch_module(torch, start(sizes, "float64"), sizes))
+    loss = backpack.extend(torch.nn.CrossEntropyLoss(reduction="sum"))
+    X, labels = torch.tensor(X), torch.tensor(T.argmax(axis=1))
+    wanted = getattr(backpack.extensions, extension)()
+
+    def run():
+        module.zero_grad(set_to_none=True)
+        with backpack.backpack(wanted):
+            loss(module(X), labels).backward()
+
+    def array(_):
+        found = [getattr(parameter, wanted.savefield) for parameter in module.parameters()]
+        arrays = [
+            (a.transpose(-1, -2) if w.ndim == 2 else a).detach().numpy()
+            for w, a in zip(module.parameters(), found, strict=True)
+        ]
+        if extension == "BatchGrad":
+            return np.hstack([a.reshape(len(X), -1) for a in arrays])
+        return join(arrays)
+
+    return run, array
+
+
+def timed(benchmark, run, *, slow=False):
+    """Time it; what takes seconds only twice a pass."""
+    if slow and benchmark.enabled:
+        benchmark.pedantic(run, rounds=2)
+    else:
+        benchmark(run)

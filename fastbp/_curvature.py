@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from fastbp._network import Network
 
-COLUMNS = 64  # of a matrix that are computed at once, where products are the cheapest way to it
+COLUMNS = 64  # of a matrix that are computed at once, where products are the cheapest way to it, and
+ROOM = 1 << 20  # how many numbers their unit vectors may have
 
 
 def jacobian(net: Network, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -152,7 +153,7 @@ def hessian(
     -----
     PRML (5.93) to (5.95) for two layers, here for any number of them and any sharing: the second derivatives of E with
     respect to pairs of pre-activations by a recursion, then one matrix product for each pair of layers, over pairs of
-    inputs and pairs of outputs that are different. N P² to 2 N P² flops at the speed of a large product, and at
+    inputs and pairs of outputs that are different. N P² / 2 to N P² flops at the speed of a large product, and at
     most a quarter of the result's memory and 64 MiB beside it.
     """
     return _matrix("hessian", net, X, T, loss, reduction, sample_weight, out, False)
@@ -233,9 +234,11 @@ def hessian_diagonal(
 
     Notes
     -----
-    The approximate one takes about two gradients. The exact one carries, for each sample, a row for every output and
-    every nonlinear unit above the layer: K gradients for a network with one hidden layer. Where slots are used several
-    times, or for a squared error of softmax outputs, it carries whole matrices instead. Nothing of size P² is formed.
+    The approximate one takes two or three gradients. The exact one carries, for each sample, a row for every output of
+    a softmax and for every nonlinear unit at least two layers above, which is next to nothing for a network with one
+    hidden layer. Where slots are used several times, or for a squared error of softmax outputs, it carries whole
+    matrices of a sample instead, or, if these would take more memory or time, takes a product with every unit vector.
+    Nothing of size P² is formed.
     """
     if not isinstance(method, str):
         raise TypeError(f"method: expected 'exact' or 'approximate', got {type(method).__name__}")
@@ -334,8 +337,9 @@ def _by_products(arguments: tuple[Any, ...], out: NDArray[Any]) -> None:
     plan, parameters, X, T, weight, *_ = arguments
     plan.check_result(out, parameters, X, T, weight)
     products, P = Products(*arguments), parameters.size
-    for start in range(0, P, COLUMNS):
-        some = np.arange(start, min(start + COLUMNS, P))
+    step = max(1, min(COLUMNS, ROOM // max(1, P)))
+    for start in range(0, P, step):
+        some = np.arange(start, min(start + step, P))
         units = np.zeros((some.size, P), parameters.dtype)
         units[np.arange(some.size), some] = 1
         rows = out[start : start + some.size] if out.ndim == 2 else np.empty_like(units)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from fastbp._network import Network
 
-BLOCK = 64  # columns of a dense block computed at once
+BLOCK = 64  # columns of a dense block computed at once, and
+ROOM = 1 << 20  # how many numbers their unit vectors may have
 
 
 class CurvatureOperator(LinearOperator):  # type: ignore[misc]
@@ -82,18 +83,26 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
 
         Notes
         -----
-        The cost is that of P_b products.
+        The cost is that of as many products as the smaller of P_a and P_b.
         """
         rows, columns = self._places("layer_a", layer_a), self._places("layer_b", layer_b)
         block = new_array("block", (rows.size, columns.size), self.dtype)
-        for start in range(0, columns.size, BLOCK):
-            some = columns[start : start + BLOCK]
+        if rows.size < columns.size:
+            self._columns(columns, rows, block.T)
+        else:
+            self._columns(rows, columns, block)
+        return block
+
+    def _columns(self, rows: NDArray[Any], columns: NDArray[Any], block: NDArray[Any]) -> None:
+        """Fill the block of these rows and columns of the matrix."""
+        step = max(1, min(BLOCK, ROOM // max(1, self.shape[0])))
+        for start in range(0, columns.size, step):
+            some = columns[start : start + step]
             units = np.zeros((some.size, self.shape[0]), self.dtype)
             units[np.arange(some.size), some] = 1
             products = np.empty_like(units)
             self._products.multiply(units, products)
-            block[:, start : start + BLOCK] = products[:, rows].T
-        return block
+            block[:, start : start + step] = products[:, rows].T
 
     def _places(self, name: str, layer: int) -> NDArray[Any]:
         """Where the parameters that a layer uses are."""
@@ -135,9 +144,10 @@ class HessianOperator(CurvatureOperator):
 
     Notes
     -----
-    The R-operator (PRML 5.4.6): a product costs two gradients. The forward pass and the deltas are computed once and
-    kept if they take no more than 256 MiB, about 4 Σ n_out numbers a sample; for larger batches they are computed anew
-    for every product (for all k columns of one together). Several threads may use an operator at once.
+    The R-operator (PRML 5.4.6): a product costs about two gradients. The forward pass and the deltas are computed once
+    and kept if they take no more than 256 MiB, 4 Σ n_out + D + 3 K numbers a sample; for larger batches they are
+    computed anew for every product (for all k columns of one together). Beside them the operator keeps copies of the
+    parameters, of `X` and of `T`. Several threads may use an operator at once.
 
     Examples
     --------

@@ -16,7 +16,6 @@ cdef struct Walk:
     double scale
     Py_ssize_t N            # samples of a chunk
     Py_ssize_t lowest       # the lowest layer with parameters
-    Py_ssize_t width        # of the widest layer
     Py_ssize_t *D           # where D^lm is, for every m, in the scratch memory
     Py_ssize_t *G           # where G^lq is, for every q
     char *needed            # whether layer m is visited with lower layers

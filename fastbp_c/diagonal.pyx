@@ -16,7 +16,7 @@ from libc.string cimport memcpy, memset
 
 from fastbp_c cimport simd
 from fastbp_c._check cimport check_vector
-from fastbp_c.jacobian cimport chunk_rows, identity_rows, widest
+from fastbp_c.jacobian cimport identity_rows, widest
 from fastbp_c.linear cimport push_back, slot_gradient
 from fastbp_c.network cimport Plan, check_output
 from fastbp_c.outer_product cimport coefficients
@@ -28,6 +28,10 @@ from fastbp_c.workspace cimport Workspace, carve, padded
 import numpy as np
 
 cnp.import_array()
+
+cdef enum:
+    # Elements of the rows of a chunk (benches/bench_diagonal.py).
+    CHUNK = 1 << 16
 
 
 cdef struct Wanted:
@@ -55,7 +59,7 @@ cdef inline bint lone(const Layer *layer) noexcept nogil:
 
 cdef Sizes sizes_of(const Net *net, const Wanted *wanted) noexcept nogil:
     cdef Sizes sizes
-    cdef Py_ssize_t l
+    cdef Py_ssize_t l, width = 1
     sizes.lowest = 0
     while sizes.lowest < net.n_layers - 1 and net.layers[sizes.lowest].kind != PRODUCT:
         sizes.lowest += 1
@@ -63,10 +67,13 @@ cdef Sizes sizes_of(const Net *net, const Wanted *wanted) noexcept nogil:
     if wanted.approximate:
         sizes.R = 0
     elif not wanted.gauss_newton:
-        for l in range(sizes.lowest + 1, net.n_layers - 1):
+        # The second layer adds none where only the squares of the first one's are asked for: see `chunk`.
+        for l in range(sizes.lowest + (2 if lone(&net.layers[sizes.lowest]) else 1), net.n_layers - 1):
             if net.layers[l].activation != FBP_IDENTITY:
                 sizes.R += net.layers[l].n_out
-    sizes.rows = chunk_rows(net, max(1, sizes.R))
+    for l in range(net.n_layers):   # no row gets as far as the inputs
+        width = max(width, net.layers[l].n_out)
+    sizes.rows = max(1, min(net.rows, CHUNK // (max(1, sizes.R) * width)))
     return sizes
 
 
@@ -95,8 +102,7 @@ cdef void output_diagonal(
             for k in range(K):
                 t[n * K + k] = M[(n * K + k) * K + k]
         return
-    simd.error_tangent(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale, wanted.gauss_newton,
-                       <const floating *> NULL, t, work)
+    simd.error_diagonal(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale, wanted.gauss_newton, t)
 
 
 cdef void new_rows(

@@ -37,6 +37,11 @@ cdef enum:
     LONGEST_CHUNK = 512     # samples: a product's inner dimension, after which the result is added to H
     SHORTEST_ROWS = 64
     SMALLEST_BUDGET = 1 << 25       # bytes for the walk, whatever the size of H
+    ADDING = 30             # multiply-adds that take as long as adding a number to H, after every chunk
+
+
+cdef struct Place:
+    Py_ssize_t spare, TD, TG, left, triangles
 
 
 cdef inline Py_ssize_t place_of(Py_ssize_t *total, Py_ssize_t n) noexcept nogil:
@@ -49,37 +54,78 @@ cdef inline bint same_slot(const Layer *one, const Layer *other) noexcept nogil:
     return one.kind == PRODUCT and other.kind == PRODUCT and (one.W == other.W or 0 <= one.b == other.b)
 
 
+cdef inline bint keeps_slopes(const Net *net, const Walk *walk, Py_ssize_t q) noexcept nogil:
+    """Whether G^lq is held from l = q on; a pair of neighbors alone has no need of a matrix that is diagonal"""
+    if not walk.bent or q + 1 == net.n_layers or not walk.needed[q + 1]:
+        return False
+    return q > walk.lowest or not walk.full or not lone(&net.layers[q]) or not lone(&net.layers[q + 1])
+
+
+cdef Place places_of(const Net *net, const Walk *walk) noexcept nogil:
+    """Elements that every array of the walk takes for a sample"""
+    cdef Place place
+    cdef Py_ssize_t l, m, A, B
+    cdef const Layer *layer
+    memset(&place, 0, sizeof(Place))
+    place.spare = place.TD = net.n_outputs
+    for l in range(walk.lowest, net.n_layers):
+        layer = &net.layers[l]
+        A = layer.n_out
+        place.spare = max(place.spare, A)
+        if l > walk.lowest:
+            place.TD = max(place.TD, A * net.layers[l - 1].n_out)
+        if layer.kind == PRODUCT:
+            place.left = max(place.left, max(layer.groups * layer.rows, layer.n_in + 1))
+            if lone(layer) and walk.full:
+                place.triangles = max(place.triangles, triangle(A))
+        for m in range(l, net.n_layers):
+            B = net.layers[m].n_out
+            if l > walk.lowest:
+                place.spare = max(place.spare, B * net.layers[l - 1].n_out)
+            if m == l + 1:
+                place.TG = max(place.TG, A * B)
+            if not lone(layer) or not lone(&net.layers[m]) or not walk.full:
+                place.TD = max(place.TD, A * B)
+                place.TG = max(place.TG, A * net.layers[m].n_in if m > l else 0)
+    return place
+
+
+cdef Py_ssize_t held_width(const Net *net, const Walk *walk, Py_ssize_t m) noexcept nogil:
+    """The most outputs of a layer for which rows of layer m are held"""
+    cdef Py_ssize_t l, width = net.layers[m].n_out
+    for l in range(walk.lowest, m if walk.needed[m] or keeps_slopes(net, walk, m) else 0):
+        width = max(width, net.layers[l].n_out)
+    return width
+
+
 cdef Py_ssize_t per_sample(const Net *net, const Walk *walk) noexcept nogil:
     """Elements of scratch memory per sample"""
-    cdef Py_ssize_t l, total = 3 * walk.width * walk.width, left = 0
-    cdef const Layer *layer
-    for l in range(net.n_layers):
-        layer = &net.layers[l]
-        total += walk.width * layer.n_out * (2 if walk.bent else 1)
-        if layer.kind == PRODUCT:
-            left = max(left, layer.groups * layer.rows + triangle(layer.n_out) * lone(layer))
-    return total + left
+    cdef Place place = places_of(net, walk)
+    cdef Py_ssize_t m, total = place.spare + place.TD + place.TG + 2 * place.left + place.triangles
+    for m in range(walk.lowest, net.n_layers):
+        total += net.layers[m].n_out * held_width(net, walk, m) * (2 if keeps_slopes(net, walk, m) else 1)
+    return total
 
 
 cdef Room arrange(const Net *net, Walk *walk) noexcept nogil:
-    """Give everything of a chunk its place"""
+    """Give everything of a chunk its room"""
     cdef Room room
-    cdef Py_ssize_t N = walk.N, W = walk.width, total = 0, widest = 0, left = 0, input = 0, C = 0
-    cdef Py_ssize_t pairs = 0, tile = 0, triangles = 0, count, l, m, A, other
+    cdef Place place = places_of(net, walk)
+    cdef Py_ssize_t N = walk.N, total = 0, widest = 0, C = 0, pairs = 0, tile = 0, count, held, l, m, A, other
     cdef const Layer *layer
-    for l in range(net.n_layers):
+    memset(&room, 0, sizeof(Room))
+    for l in range(walk.lowest, net.n_layers):
         layer = &net.layers[l]
-        walk.D[l] = place_of(&total, N * layer.n_out * W)
-        walk.G[l] = place_of(&total, N * layer.n_out * W if walk.bent else 0)
+        held = layer.n_out * held_width(net, walk, l)
+        walk.D[l] = place_of(&total, N * held)
+        walk.G[l] = place_of(&total, N * held if keeps_slopes(net, walk, l) else 0)
         widest = max(widest, n_own(layer))
         if layer.kind != PRODUCT:
             continue
-        left = max(left, layer.groups * layer.rows)
         C = max(C, max(layer.rows, layer.columns) + 1)
-        input = max(input, layer.n_in + 1)
+        room.Q_size = max(room.Q_size, layer.groups)
         if lone(layer):
             count = tile_pairs(layer, N)
-            triangles = max(triangles, triangle(layer.n_out))
             pairs, tile = max(pairs, count * N), max(tile, count * triangle(layer.n_out) + layer.n_out * layer.n_out)
             for m in range(l + 1, net.n_layers):
                 if net.layers[m].kind == PRODUCT and lone(&net.layers[m]):
@@ -87,17 +133,15 @@ cdef Room arrange(const Net *net, Walk *walk) noexcept nogil:
                     count = tile_inputs(layer, &net.layers[m], N)
                     pairs = max(pairs, N * count * max(other, net.layers[m].n_out))
                     tile = max(tile, max(count * other, layer.n_in + 1) * A)
-    room.spare = place_of(&total, N * W * W)
-    room.TD = place_of(&total, N * W * W)
-    room.TG = place_of(&total, N * W * W)
-    room.left = place_of(&total, N * max(left, input))
-    room.right = place_of(&total, N * input if walk.full else 0)
-    room.Q_size = max(TILE, SHORTEST_ROWS * widest)
-    for l in range(net.n_layers):   # at least the rows of a sample
-        room.Q_size = max(room.Q_size, net.layers[l].groups * widest)
+    room.spare = place_of(&total, N * place.spare)
+    room.TD = place_of(&total, N * place.TD)
+    room.TG = place_of(&total, N * place.TG)
+    room.left = place_of(&total, N * place.left)
+    room.right = place_of(&total, N * place.left if walk.full else 0)
+    room.Q_size = max(max(TILE, SHORTEST_ROWS * widest), room.Q_size * widest)  # at least the rows of a sample
     room.Q = place_of(&total, room.Q_size)
     room.C = place_of(&total, C * widest if walk.full else 0)
-    room.triangles = place_of(&total, N * triangles if walk.full else 0)
+    room.triangles = place_of(&total, N * place.triangles)
     room.pairs = place_of(&total, pairs if walk.full else 0)
     room.tile = place_of(&total, tile if walk.full else 0)
     room.total = total
@@ -149,7 +193,7 @@ cdef void step(
         if m > l and walk.needed[m]:
             step_back(net, l, N, net.layers[m].n_out, p, rest + walk.D[m], spare, work)
             memcpy(rest + walk.D[m], spare, N * net.layers[m].n_out * below.n_out * sizeof(floating))
-        if walk.bent and m < net.n_layers - 1 and walk.needed[m + 1]:
+        if keeps_slopes(net, walk, m):
             step_back(net, l, N, net.layers[m].n_out, p, rest + walk.G[m], spare, work)
             memcpy(rest + walk.G[m], spare, N * net.layers[m].n_out * below.n_out * sizeof(floating))
     step_back(net, l, N, A, p, rest + walk.D[l], spare, work)
@@ -159,9 +203,7 @@ cdef void step(
     step_back(net, l, N, below.n_out, p, rest + room.TD, rest + walk.D[l - 1], work)
     if walk.bent and below.activation != FBP_IDENTITY:
         simd.diagonal(N, below.n_out, work + below.h2 * pitch(N), True, rest + walk.D[l - 1])
-    # A pair of neighbors alone has no need of a matrix that is diagonal: see `neighbors`.
-    if walk.bent and walk.needed[l] and (l - 1 > walk.lowest or not walk.full or not lone(below)
-                                         or not lone(&net.layers[l])):
+    if keeps_slopes(net, walk, l - 1):
         if below.activation == FBP_IDENTITY:
             identity_rows(N, below.n_out, rest + walk.G[l - 1])
         else:
@@ -213,11 +255,10 @@ cdef int fill_walk(Walk *walk, Plan plan, Py_ssize_t N) except -1:
     """What of the walk depends on the network; walk.D, walk.G and walk.needed point to room for every layer"""
     cdef const Net *net = &plan.net
     cdef Py_ssize_t l, m
-    walk.lowest, walk.width = 0, 1
+    walk.lowest = 0
     while walk.lowest < net.n_layers - 1 and net.layers[walk.lowest].kind != PRODUCT:
         walk.lowest += 1
     for m in range(net.n_layers):
-        walk.width = max(walk.width, net.layers[m].n_out)
         walk.needed[m] = walk.full and net.layers[m].kind == PRODUCT
         for l in range(m):
             if same_slot(&net.layers[l], &net.layers[m]):
@@ -254,7 +295,9 @@ def route(Plan plan not None, bint gauss_newton, bint full):
     cdef Py_ssize_t l, m, held
     cdef cnp.ndarray places = np.zeros((3, net.n_layers), np.intp)
     empty_walk(&walk, places, gauss_newton, full, plan.repeats)
-    fill_walk(&walk, plan, 1)
+    fill_walk(&walk, plan, LONGEST_CHUNK)
+    if full:
+        pairs = ADDING * P * P / walk.N
     for l in range(net.n_layers):
         layer = &net.layers[l]
         once += layer_work(layer)

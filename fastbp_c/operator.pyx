@@ -19,7 +19,7 @@ from fastbp_c.linear cimport linear_forward, push_back, push_forward, slot_gradi
 from fastbp_c.network cimport Plan
 from fastbp_c.passes cimport chosen, deltas, forward, layer_input, output_delta, part, strip
 from fastbp_c.records cimport PRODUCT, Layer, Net, pitch, work_size
-from fastbp_c.simd cimport FBP_IDENTITY
+from fastbp_c.simd cimport FBP_IDENTITY, FBP_SOFTMAX
 from fastbp_c.workspace cimport Workspace
 
 cnp.import_array()
@@ -32,12 +32,39 @@ cdef void linearize(
     const Net *net, int error, bint bent, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
     const floating *weight, floating scale, floating *work,
 ) noexcept nogil:
-    """Fill the workspace with z, h' and a^L, for the Hessian also with delta and h'' * (delta W^T)"""
+    """Fill the workspace with z, h' and a^L, for the Hessian also with delta and h'' * (delta W^T)
+
+    In the place of the last h' comes what M is made of: its diagonal, or the outputs of a softmax.
+    """
+    cdef const Layer *last = &net.layers[net.n_layers - 1]
+    cdef floating *a = work + last.z * pitch(N)
+    cdef floating *m = work + last.h1 * pitch(N)
     if bent:
         output_delta(net, error, N, p, X, T, weight, scale, work, 2)
         deltas(net, N, p, work, True)
     else:
-        forward(net, N, p, X, work + net.layers[net.n_layers - 1].z * pitch(N), work, 1)
+        forward(net, N, p, X, a, work, 1)
+    if last.activation == FBP_SOFTMAX:
+        simd.softmax(N, net.n_outputs, a, m)
+    else:
+        simd.error_diagonal(last.activation, error, N, net.n_outputs, a, T, weight, scale, not bent, m)
+
+
+cdef void output_along(
+    const Net *net, int error, bint bent, Py_ssize_t N, const floating *T, const floating *weight, floating scale,
+    const floating *work, floating *tangent,
+) noexcept nogil:
+    """R{delta^L} = M R{a^L}"""
+    cdef const Layer *last = &net.layers[net.n_layers - 1]
+    cdef Py_ssize_t block = pitch(N), K = net.n_outputs
+    cdef const floating *m = work + last.h1 * block
+    cdef floating *Ra = tangent + last.h1 * block
+    cdef floating *Rd = tangent + last.delta * block
+    if last.activation == FBP_SOFTMAX:
+        simd.softmax_tangent(error, N, K, m, T, weight, scale, not bent, Ra, Rd, tangent + net.scratch * block)
+    else:
+        memcpy(Rd, Ra, N * K * sizeof(floating))
+        simd.multiply(N, 1, K, m, Rd)
 
 
 cdef void forward_along(
@@ -111,13 +138,10 @@ cdef void products_of_chunk(
     const floating *work, floating *tangent,
 ) noexcept nogil:
     """out[j] (+)= the matrix of N samples times V[j], for k vectors"""
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    cdef Py_ssize_t block = pitch(N), P = net.n_parameters, j
+    cdef Py_ssize_t P = net.n_parameters, j
     for j in range(k):
         forward_along(net, N, p, V + j * P, X, work, tangent)
-        simd.error_tangent(last.activation, error, N, net.n_outputs, work + last.z * block, T, weight, scale,
-                           not bent, tangent + last.h1 * block, tangent + last.delta * block,
-                           tangent + net.scratch * block)
+        output_along(net, error, bent, N, T, weight, scale, work, tangent)
         back_along(net, bent, N, p, V + j * P, work, tangent)
         gradient_along(net, bent, N, X, add, out + j * P, work, tangent)
 

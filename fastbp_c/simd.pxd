@@ -26,8 +26,10 @@ cdef extern from "kernels.h":
                         float *, float *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
                                 int, float *, float *) noexcept nogil
-        void (*error_tangent)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
-                              int, const float *, float *, float *) noexcept nogil
+        void (*error_diagonal)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
+                               int, float *) noexcept nogil
+        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float,
+                                int, const float *, float *, float *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, int,
                             float *) noexcept nogil
@@ -77,8 +79,10 @@ cdef extern from "kernels.h":
                         double *, double *) noexcept nogil
         void (*error_curvature)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                 double, int, double *, double *) noexcept nogil
-        void (*error_tangent)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double,
-                              int, const double *, double *, double *) noexcept nogil
+        void (*error_diagonal)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
+                               double, int, double *) noexcept nogil
+        void (*softmax_tangent)(int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double,
+                                int, const double *, double *, double *) noexcept nogil
         void (*output_factor)(int, int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*sum_squares)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, int,
                             double *) noexcept nogil
@@ -169,15 +173,26 @@ cdef inline void error_curvature(
         kernels_d.error_curvature(activation, error, N, K, a, t, weight, scale, gauss_newton, M, work)
 
 
-cdef inline void error_tangent(
+cdef inline void error_diagonal(
     int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, const floating *t,
-    const floating *weight, floating scale, bint gauss_newton, const floating *v, floating *out, floating *work,
+    const floating *weight, floating scale, bint gauss_newton, floating *m,
 ) noexcept nogil:
-    """out[n] = scale weight_n M_n v[n], M as in error_curvature; without v (elementwise): diag M_n; work: 4 K"""
+    """m[n] = scale weight_n diag M_n for elementwise activations, whose M is diagonal"""
     if floating is float:
-        kernels_f.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
+        kernels_f.error_diagonal(activation, error, N, K, a, t, weight, scale, gauss_newton, m)
     else:
-        kernels_d.error_tangent(activation, error, N, K, a, t, weight, scale, gauss_newton, v, out, work)
+        kernels_d.error_diagonal(activation, error, N, K, a, t, weight, scale, gauss_newton, m)
+
+
+cdef inline void softmax_tangent(
+    int error, Py_ssize_t N, Py_ssize_t K, const floating *y, const floating *t, const floating *weight,
+    floating scale, bint gauss_newton, const floating *v, floating *out, floating *work,
+) noexcept nogil:
+    """out[n] = scale weight_n M_n v[n] for a softmax with outputs y; work: 3 K"""
+    if floating is float:
+        kernels_f.softmax_tangent(error, N, K, y, t, weight, scale, gauss_newton, v, out, work)
+    else:
+        kernels_d.softmax_tangent(error, N, K, y, t, weight, scale, gauss_newton, v, out, work)
 
 
 cdef inline void output_factor(

@@ -61,17 +61,10 @@ def batches(name):
             arguments["seed"] = draw.scalar((None, 0))
 
         def right(result, net, X, T, loss, reduction, sample_weight, **_):
-            x, t = values(X, world.dtype), values(T, world.dtype)
-            if t.ndim == 1 and net.layers[-1].activation == "softmax" and np.asarray(T).dtype.kind in "iu":
-                t = np.eye(net.n_outputs)[np.asarray(T).astype(int)]
-            t = t.reshape(len(x), net.n_outputs)
-            w = np.ones(len(x)) if sample_weight is None else values(sample_weight, world.dtype).astype(np.float64)
-            if reduction == "mean" and len(w) and moderate(w):
-                if abs(w.sum()) < 1e-3:
-                    return
-                w = w / w.sum()
-            if not moderate(x, t, w):
+            numbers = right_numbers(world, X, T, sample_weight, reduction)
+            if numbers is None:
                 return
+            x, t, w = numbers
             p, layers = net.parameters, world.layers
             if name == "check_gradient":
                 assert len(result.indices) == min(net.n_parameters, _["max_parameters"])
@@ -91,6 +84,115 @@ def batches(name):
         return Call(name, getattr(fastbp, name), arguments, right, options, (name, "parameters"))
 
     return make
+
+
+def right_numbers(world, X, T, sample_weight, reduction):
+    """What the batch of a call that returned was, and each sample's factor; None if rounding may have spoiled it."""
+    x, t = values(X, world.dtype), values(T, world.dtype)
+    if t.ndim == 1 and world.layers[-1].activation == "softmax" and np.asarray(T).dtype.kind in "iu":
+        t = np.eye(world.net.n_outputs)[np.asarray(T).astype(int)]
+    t = t.reshape(len(x), world.net.n_outputs)
+    w = np.ones(len(x)) if sample_weight is None else values(sample_weight, world.dtype).astype(np.float64)
+    if reduction == "mean" and len(w) and moderate(w):
+        if abs(w.sum()) < 1e-3:
+            return None
+        w = w / w.sum()
+    return (x, t, w) if moderate(x, t, w) else None
+
+
+def curvature(name):
+    """Matrices, diagonals and operators, against products with the reference's columns or the library's matrix."""
+
+    def make(draw, world):
+        net, rows, P = world.net, draw.randrange(4), world.net.n_parameters
+        X, T = world.batch(rows)
+        canonical = reference.canonical(world.layers[-1].activation)
+        arguments = {"net": net if draw.random() < 0.98 else draw.junk(), "X": X, "T": T}
+        arguments["loss"] = draw.name((None, None, canonical, "squared_error"))
+        arguments["reduction"] = draw.name(("sum", "sum", "mean"))
+        arguments["sample_weight"] = None if draw.random() < 0.5 else draw.numbers((rows,), world.dtype)
+        if name == "hessian_diagonal":
+            arguments["method"] = draw.name(("exact", "approximate"))
+        if "Operator" not in name:
+            arguments["out"] = draw.output((P,) if "diagonal" in name else (P, P), world.dtype)
+
+        def right(result, net, X, T, loss, reduction, sample_weight, method="exact", **_):
+            numbers = right_numbers(world, X, T, sample_weight, reduction)
+            if numbers is None:
+                return
+            x, t, w = numbers
+            matrix = fastbp.gauss_newton if name.lower().startswith("gauss") else fastbp.hessian
+            if method == "approximate":
+                samples = reference.approximate_diagonal(world.layers, net.parameters, x, t, loss)
+                return assert_near(result, w @ samples, world.dtype)
+            if name == "hessian":
+                columns = [draw.randrange(P)]
+                samples = reference.hessians(world.layers, net.parameters, x, t, loss, columns)
+                return assert_near(result[:, columns], np.tensordot(w, samples, 1), world.dtype)
+            again = matrix(net, x, t, loss=loss, sample_weight=w)
+            if name == "gauss_newton":
+                assert np.array_equal(result, result.T)
+                return assert_near(result, again, world.dtype)
+            if name.endswith("diagonal"):
+                return assert_near(result, np.diag(again), world.dtype)
+            v = draw.array((P,), world.dtype)
+            return assert_near(result @ v, again @ v, world.dtype)
+
+        options = tuple(list(arguments)[3:])
+        return Call(name, getattr(fastbp, name), arguments, right, options, (name, "parameters"))
+
+    return make
+
+
+def jacobians(name):
+    """With respect to inputs or parameters."""
+
+    def make(draw, world):
+        net, rows = world.net, draw.randrange(4)
+        columns = net.n_inputs if name == "jacobian" else net.n_parameters
+        arguments = {"net": net if draw.random() < 0.98 else draw.junk()}
+        arguments["X"] = draw.numbers((rows, net.n_inputs), world.dtype)
+        if name == "parameter_jacobian":
+            arguments["of"] = draw.name(("output", "preactivation"))
+        arguments["out"] = draw.output((rows, net.n_outputs, columns), world.dtype)
+
+        def right(J, net, X, out, **of):
+            x = values(X, world.dtype)
+            assert out is None or J is out
+            if moderate(x):
+                assert_near(J, getattr(reference, name)(world.layers, net.parameters, x, **of), world.dtype)
+
+        return Call(name, getattr(fastbp, name), arguments, right, tuple(list(arguments)[2:]), (name, "parameters"))
+
+    return make
+
+
+def operator_call(draw, world):
+    """A product or a block of an operator that is right."""
+    net, P = world.net, world.net.n_parameters
+    X, T = (draw.array((3, n), world.dtype) for n in (net.n_inputs, net.n_outputs))
+    op = draw.pick((fastbp.HessianOperator, fastbp.GaussNewtonOperator))(net, X, T)
+    if draw.random() < 0.5:
+        L = len(net.layers)
+        arguments = {name: draw.scalar(range(-L, L), 0.5) for name in ("layer_a", "layer_b")}
+
+        def mirrored(block, layer_a, layer_b):
+            assert_near(block, op.block(layer_b, layer_a).T, world.dtype)
+
+        return Call("block", op.block, arguments, mirrored)
+    V = draw.array((P, draw.randrange(3)), world.dtype) if draw.random() < 0.5 else draw.array((P,), world.dtype)
+    if draw.random() < 0.3:
+        V = draw.pick((V.astype(complex), V.astype(object), V.astype("U8")))
+
+    def right(result, **given):
+        v = values(given.popitem()[1], world.dtype)
+        if moderate(v):
+            assert result.shape == v.shape
+            for column, expected in zip(v.reshape(P, -1).T, result.reshape(P, -1).T, strict=True):
+                np.testing.assert_array_equal(op @ column, expected)
+
+    arguments = {"v" if V.ndim == 1 or V.shape[1] == 1 else "V": V}
+    return Call("product", lambda x: op @ x, arguments, right)
 
 
 def assignment(draw, world):

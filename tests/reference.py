@@ -2,7 +2,8 @@
 
 Of the library's layers it reads what their constructors were given, and nothing that follows from it.
 
-Everything up to the error takes complex parameters and inputs as well, so that a complex step gives its derivatives.
+Everything takes complex parameters and inputs as well, so that a complex step gives its derivatives: of outputs the
+Jacobians, of the gradient the Hessian.
 """
 
 import functools
@@ -59,7 +60,7 @@ def activate(name, a):
 
 
 def derivative(name, a):
-    """h'(a), for real a."""
+    """h'(a)."""
     s = activate("sigmoid", a)
     if name == "identity":
         return np.ones_like(a)
@@ -68,9 +69,9 @@ def derivative(name, a):
     if name == "tanh":
         return 1 / np.cosh(a) ** 2
     if name == "relu":
-        return np.where(a > 0, 1.0, 0.0)
+        return np.where(a.real > 0, 1.0, 0.0)
     if name == "leaky_relu":
-        return np.where(a > 0, 1.0, LEAK)
+        return np.where(a.real > 0, 1.0, LEAK)
     if name == "softplus":
         return s
     if name == "gelu":
@@ -205,7 +206,7 @@ def dense_gradient(layer, z, delta):
     """The gradient of W, one a row, flattened: of every use the outer product, added up."""
     giver, transposed = owner(layer)
     x, dy = (delta, z) if transposed else (z, delta)
-    dW = np.zeros((len(z), *matrix_shape(giver)))
+    dW = np.zeros((len(z), *matrix_shape(giver)), np.result_type(z, delta))
     for inputs, outputs, rows in uses(giver):
         dW[:, rows] += x[:, inputs, None] * dy[:, None, outputs]
     return dW.reshape(len(z), math.prod(matrix_shape(giver)))
@@ -232,7 +233,7 @@ def apply_back(layer, W, z, delta):
     """The adjoint of its derivative at z."""
     if not isinstance(layer, MaxPool2d):
         return delta @ dense(layer, W).T
-    back, taken = np.zeros(z.shape), largest(layer, z)
+    back, taken = np.zeros(z.shape, delta.dtype), largest(layer, z)
     for n in range(len(z)):
         for k in range(layer.n_out):
             back[n, taken[n, k]] += delta[n, k]
@@ -267,7 +268,7 @@ def per_sample_gradients(layers, p, X, T, loss=None):
     """dE_n/dw, one a row: the delta recursion, every use of a slot adding its term."""
     output, done = layers[-1].activation, passes(layers, p, X)
     places, P = slots(layers)
-    G = np.zeros((len(X), P))
+    G = np.zeros((len(X), P), np.result_type(done[-1][1], np.float64))
     delta = output_delta(output, loss or canonical(output), done[-1][1], wide(T))
     for l in reversed(range(len(layers))):
         (W, b), (z, _, matrix) = places[l], done[l]
@@ -290,6 +291,91 @@ def complex_step(f, x, step=1e-30):
         z[i] += 1j * step
         result.append(f(z).imag / step)
     return np.array(result)
+
+
+def complex_columns(f, x, columns, step=1e-30):
+    """df/dx_i for the i of `columns`, stacked last."""
+
+    def along(i):
+        z = x.astype(np.complex128)
+        z[..., i] += 1j * step
+        return f(z).imag / step
+
+    return np.stack([along(i) for i in columns], axis=-1)
+
+
+def jacobian(layers, p, X):
+    """dy_k/dx_i of every sample, (N, K, D)."""
+    return complex_columns(lambda z: forward(layers, p, z), wide(X), range(np.shape(X)[1]))
+
+
+def parameter_jacobian(layers, p, X, of="output", columns=None):
+    """dy_k/dw_i of every sample, (N, K, P), or da^L_k/dw_i, or some of their columns."""
+
+    def outputs(z):
+        return forward(layers, z, X) if of == "output" else passes(layers, z, X)[-1][1]
+
+    return complex_columns(outputs, wide(p), range(len(p)) if columns is None else columns)
+
+
+def hessians(layers, p, X, T, loss=None, columns=None):
+    """d2E_n/dw dw of every sample, (N, P, P), or some of their columns."""
+    columns = range(len(p)) if columns is None else columns
+    return complex_columns(lambda z: per_sample_gradients(layers, z, X, T, loss), wide(p), columns)
+
+
+def output_curvatures(output, loss, a, t):
+    """d2E_n/da da of every sample, (N, K, K)."""
+    return complex_columns(lambda z: output_delta(output, loss, z, wide(t)), wide(a), range(np.shape(a)[1]))
+
+
+def gauss_newton_curvatures(output, loss, a, t):
+    """M' of every sample, (N, K, K): M of the canonical pairs, S^T S with S = dy/da for a squared error."""
+    if loss == "squared_error":
+        S = complex_columns(lambda z: activate(output, z), wide(a), range(np.shape(a)[1]))
+        return np.einsum("nki,nkj->nij", S, S)
+    return output_curvatures(output, loss, a, t)
+
+
+def gauss_newtons(layers, p, X, T, loss=None, columns=None):
+    """J_n^T M'_n J_n of every sample, (N, P, P), J_n = da^L/dw, or some of their columns and the same rows."""
+    output = layers[-1].activation
+    J = parameter_jacobian(layers, p, X, "preactivation", columns)
+    M = gauss_newton_curvatures(output, loss or canonical(output), passes(layers, p, X)[-1][1], T)
+    return np.einsum("nki,nkl,nlj->nij", J, M, J, optimize=True)
+
+
+def second_derivative(name, a):
+    """h''(a)."""
+    return complex_columns(lambda z: derivative(name, z), np.ravel(wide(a))[:, None], [0]).reshape(np.shape(a))
+
+
+def approximate_diagonal(layers, p, X, T, loss=None):
+    """Becker and LeCun's diagonal of every sample, (N, P): PRML (5.79) to (5.81), every use of a slot by itself."""
+    output, done = layers[-1].activation, passes(layers, p, X)
+    loss = loss or canonical(output)
+    places, P = slots(layers)
+    D = np.zeros((len(X), P))
+    delta = output_delta(output, loss, done[-1][1], wide(T))
+    M = output_curvatures(output, loss, done[-1][1], T)
+    c = np.stack([np.diag(M_n) for M_n in M]) if len(M) else np.zeros(delta.shape)
+    for l in reversed(range(len(layers))):
+        (W, b), (z, _, matrix) = places[l], done[l]
+        if W is not None:
+            D[:, W] += dense_gradient(layers[l], z * z, c)
+        if b is not None:
+            size = bias_size(layers[l])
+            D[:, b] += c.reshape(len(X), layers[l].n_out // size, size).sum(axis=1)
+        if l == 0:
+            return D
+        below, a = layers[l - 1].activation, done[l - 1][1]
+        back = apply_back(layers[l], matrix, z, delta)
+        if isinstance(layers[l], MaxPool2d):
+            squares = apply_back(layers[l], matrix, z, c)
+        else:
+            squares = c @ (dense(layers[l], matrix) ** 2).T
+        c = derivative(below, a) ** 2 * squares + second_derivative(below, a) * back
+        delta = derivative(below, a) * back
 
 
 class SGD:

@@ -8,6 +8,7 @@ import pytest
 import fastbp
 from cases import ARCHITECTURES, chain, data, network
 from fastbp import SGD, Adam, Trainer
+from fastbp_c.hessian import route
 from util import DTYPES
 
 # Room for the numbers and tuples of one call; the smallest array here is larger by far.
@@ -55,6 +56,33 @@ def test_derivatives_into_out(function, case, dtype):
         result = call(net, X, T)
         out = result if function == "per_sample_gradients" else result[1]
         assert peak_of(lambda: call(net, X, T, out=out)) < SMALL
+
+
+# The walk over the layers keeps a small table of places; products with unit vectors take some of those at a time.
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "convolutional", "everything"])
+@pytest.mark.parametrize(
+    "function",
+    ["hessian", "gauss_newton", "hessian_diagonal", "gauss_newton_diagonal", "jacobian", "parameter_jacobian"],
+)
+def test_second_derivatives_into_out(function, case, dtype):
+    net = network(ARCHITECTURES[case], dtype)
+    batch = data(net, 20)[: 1 if "jacobian" in function else 2]
+    call = getattr(fastbp, function)
+    out = call(net, *batch)
+    chooses = function == "hessian" or (function == "hessian_diagonal" and net._plan.repeats)
+    by_products = chooses and route(net._plan, False, out.ndim == 2) == "products"
+    units = 3 * 64 * net.n_parameters * out.itemsize if by_products else 0
+    assert peak_of(lambda: call(net, *batch, out=out), times=5) < SMALL + units
+
+
+@pytest.mark.parametrize("operator", [fastbp.HessianOperator, fastbp.GaussNewtonOperator])
+def test_small_block_of_a_large_network(operator):
+    """A few columns of 200 thousand parameters at a time: 8 MB of unit vectors and as much of products."""
+    net = network(chain(1000, 200, 1))
+    op = operator(net, *data(net, 2))
+    assert peak_of(lambda: op.block(1, 1), times=1) < 40e6
+    assert op.block(1, 1).shape == (201, 201)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.01), SGD(0.01, 0.9), Adam()], ids=["sgd", "momentum", "adam"])

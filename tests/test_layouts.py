@@ -10,7 +10,7 @@ import pytest
 
 import fastbp
 from cases import ARCHITECTURES, SHARING, chain, network
-from fastbp import SGD, Adam, Trainer
+from fastbp import SGD, Adam, HessianOperator, Trainer
 from strategies import CONTAINERS, FLOATS, INTEGERS, LAYOUTS, numbers
 from util import DTYPES
 
@@ -59,6 +59,14 @@ NETWORK_CALLS = [
     ("loss_and_gradient", WEIGHTED, fastbp.loss_and_gradient),
     ("mean", WEIGHTED, lambda net, X, T, **w: fastbp.loss_and_gradient(net, X, T, reduction="mean", **w)),
     ("per_sample_gradients", WEIGHTED, fastbp.per_sample_gradients),
+    ("jacobian", {"X": (N, 4)}, fastbp.jacobian),
+    ("parameter_jacobian", {"X": (N, 4)}, fastbp.parameter_jacobian),
+    ("hessian", WEIGHTED, fastbp.hessian),
+    ("hessian_diagonal", WEIGHTED, fastbp.hessian_diagonal),
+    ("gauss_newton", WEIGHTED, fastbp.gauss_newton),
+    ("gauss_newton_diagonal", WEIGHTED, fastbp.gauss_newton_diagonal),
+    ("operator", {**WEIGHTED, "V": (43, 2)}, lambda net, X, T, V, **w: HessianOperator(net, X, T, **w).matmat(V)),
+    ("operator_of_vector", {**BATCH, "v": (43,)}, lambda net, X, T, v: HessianOperator(net, X, T).matvec(v)),
     ("check_gradient", WEIGHTED, lambda net, *a, **w: fastbp.check_gradient(net, *a, **w, max_parameters=3)),
     ("parameters", {"parameters": (43,)}, assigned),
     ("step", BATCH, lambda net, X, T: trained(net, lambda trainer: trainer.step(X, T))),
@@ -140,6 +148,7 @@ def test_networks_that_share(case, layout, dtype):
         values = arrays_of(shapes, argument, "float32", dtype)
         check(fastbp.per_sample_gradients, values, argument, layout, dtype, net)
         check(fastbp.loss_and_gradient, values, argument, layout, dtype, net)
+        check(fastbp.hessian_diagonal, values, argument, layout, dtype, net)
     values = arrays_of({"X": (N, net.n_inputs)}, "X", "float32", dtype)
     check(lambda net, X: net(X), values, "X", layout, dtype, net)
 
@@ -224,6 +233,11 @@ def test_outputs_may_be_subclasses(dtype, layout):
         (lambda out: net.forward(X, out=out), (N, 3), net(X)),
         (lambda out: fastbp.loss_and_gradient(net, X, T, out=out)[1], (43,), fastbp.loss_and_gradient(net, X, T)[1]),
         (lambda out: fastbp.per_sample_gradients(net, X, T, out=out), (N, 43), fastbp.per_sample_gradients(net, X, T)),
+        (lambda out: fastbp.hessian(net, X, T, out=out), (43, 43), fastbp.hessian(net, X, T)),
+        (lambda out: fastbp.gauss_newton(net, X, T, out=out), (43, 43), fastbp.gauss_newton(net, X, T)),
+        (lambda out: fastbp.hessian_diagonal(net, X, T, out=out), (43,), fastbp.hessian_diagonal(net, X, T)),
+        (lambda out: fastbp.jacobian(net, X, out=out), (N, 3, 4), fastbp.jacobian(net, X)),
+        (lambda out: fastbp.parameter_jacobian(net, X, out=out), (N, 3, 43), fastbp.parameter_jacobian(net, X)),
     ):
         out = stored(np.zeros(shape, dtype), layout)
         assert function(out) is out

@@ -88,6 +88,23 @@ def test_import_loads_few_packages(loaded):
     assert {name for name in outside if not name.startswith("_cython")} == {"fastbp", "fastbp_c"}
 
 
+def test_operators_load_scipy_sparse_when_they_are_asked_for():
+    program = """
+import sys
+import fastbp
+assert "scipy.sparse" not in sys.modules
+assert {"HessianOperator", "GaussNewtonOperator"} <= set(dir(fastbp)) & set(fastbp.__all__)
+assert not hasattr(fastbp, "JacobianOperator") and "scipy.sparse" not in sys.modules
+fastbp.hessian(fastbp.mlp([2, 3, 1], seed=0), [[1.0, 2.0]], [0.0])
+assert "scipy.sparse" not in sys.modules
+from fastbp import HessianOperator
+assert issubclass(HessianOperator, sys.modules["scipy.sparse.linalg"].LinearOperator)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(CORE.parent)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_import_changes_nothing_global():
     program = """
 import locale, os, random, signal, sys, warnings

@@ -47,6 +47,46 @@ def test_one_network(case, dtype):
             np.testing.assert_array_equal(x, y)
 
 
+def curvature(net, X, T):
+    """All second derivatives of a batch, and its Jacobians."""
+    V = np.random.default_rng(0).standard_normal((net.n_parameters, 3))
+    operators = fastbp.HessianOperator(net, X, T), fastbp.GaussNewtonOperator(net, X, T)
+    return [
+        fastbp.jacobian(net, X),
+        fastbp.parameter_jacobian(net, X),
+        *(function(net, X, T) for function in (fastbp.hessian, fastbp.gauss_newton)),
+        *(function(net, X, T) for function in (fastbp.hessian_diagonal, fastbp.gauss_newton_diagonal)),
+        fastbp.hessian_diagonal(net, X, T, method="approximate"),
+        *(op @ V for op in operators),
+        operators[0].block(0, -1),
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", ["depth_4", "repeated_cababc", "convolutional", "everything"])
+def test_second_derivatives_of_one_network(case, dtype):
+    net = network(ARCHITECTURES[case], dtype)
+    batches = [data(net, N, seed=N) for N in (1, 5, 16, 40, 64, 100)]
+    serial = [curvature(net, *batch) for batch in batches]
+    found = at_once([lambda batch=batch: curvature(net, *batch) for batch in batches])
+    for results, expected in zip(found, serial, strict=True):
+        for x, y in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("case", ["depth_4", "conv_tied_uneven", "everything"])
+@pytest.mark.parametrize("operator", [fastbp.HessianOperator, fastbp.GaussNewtonOperator])
+def test_one_operator(operator, case):
+    net = network(ARCHITECTURES[case])
+    op = operator(net, *data(net, 300))
+    vectors = [np.random.default_rng(k).standard_normal((net.n_parameters, k)) for k in (1, 2, 3, 4, 5, 6)]
+    serial = [op @ V for V in vectors]
+    found = at_once([lambda V=V: [op @ V for _ in range(5)] for V in vectors])
+    for results, expected in zip(found, serial, strict=True):
+        for result in results:
+            np.testing.assert_array_equal(result, expected)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("optimizer", [lambda: SGD(0.01, 0.9), Adam], ids=["momentum", "adam"])
 def test_several_trainers(optimizer, dtype):

@@ -134,53 +134,52 @@ static double NAME(shifted)(ptrdiff_t K, const REAL *y, const REAL *x, ptrdiff_t
 }
 
 /* M v of one row of softmax, by S v = y (v - y . v):  cross-entropy: sum_k t_k S v;
- * squared error, with d = y - t, q = S v:  S q + q (d - y . d) - y (q . d)   (Gauss-Newton: S q). work holds 4 K. */
-static void NAME(softmax_tangent)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c, int gauss_newton,
-                                  const REAL *v, REAL *out, REAL *work)
+ * squared error, with d = y - t, q = S v:  S q + q (d - y . d) - y (q . d)   (Gauss-Newton: S q). work holds 3 K. */
+static void NAME(softmax_row_tangent)(int error, ptrdiff_t K, const REAL *y, const REAL *t, REAL c, int gauss_newton,
+                                      const REAL *v, REAL *out, REAL *work)
 {
-    REAL *y = work, *q = work + K, *shift = work + 2 * K, *d = work + 3 * K;
-    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
-    double s = 0, mean, cross = 0;
+    REAL *q = work, *shift = work + K, *d = work + 2 * K;
+    double s = 0, not_top = 0, cross = 0, mean;
     ptrdiff_t top = 0;
-    for (ptrdiff_t k = 0; k < K; k++) {
-        y[k] /= 1 + r;
-        s += t[k];
-        if (y[k] > y[top]) top = k;
-    }
+    for (ptrdiff_t k = 1; k < K; k++) top = y[k] > y[top] ? k : top;
     mean = NAME(shifted)(K, y, v, top, shift);
-    for (ptrdiff_t k = 0; k < K; k++) q[k] = (REAL)(y[k] * (shift[k] - mean));
     if (error == FBP_CROSS_ENTROPY) {
-        for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * s * q[k]);
+        for (ptrdiff_t k = 0; k < K; k++) s += t[k];
+        const REAL cs = (REAL)(c * s);
+        for (ptrdiff_t k = 0; k < K; k++) out[k] = cs * y[k] * (REAL)(shift[k] - mean);
         return;
     }
+    for (ptrdiff_t k = 0; k < K; k++) q[k] = y[k] * (REAL)(shift[k] - mean);
     mean = NAME(shifted)(K, y, q, top, shift);
-    for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * (y[k] * (shift[k] - mean)));
+    for (ptrdiff_t k = 0; k < K; k++) out[k] = c * y[k] * (REAL)(shift[k] - mean);
     if (gauss_newton) return;
-    for (ptrdiff_t k = 0; k < K; k++) d[k] = k == top ? (1 - t[k]) - not_top : y[k] - t[k];
+    for (ptrdiff_t k = 0; k < K; k++) not_top += k == top ? 0 : y[k];
+    for (ptrdiff_t k = 0; k < K; k++) d[k] = k == top ? (REAL)((1 - t[k]) - not_top) : y[k] - t[k];
     mean = NAME(shifted)(K, y, d, top, shift);
     for (ptrdiff_t k = 0; k < K; k++) cross += (double)q[k] * shift[k];     /* sum_k q_k is 0 */
     for (ptrdiff_t k = 0; k < K; k++) out[k] += (REAL)(c * (q[k] * (shift[k] - mean) - y[k] * cross));
 }
 
-/* out[n] = scale weight_n M_n v[n], M as in error_curvature, which is never formed. Without v it is M's diagonal, for
- * elementwise activations only. work holds 4 K. */
-static void NAME(error_tangent)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
-                                const REAL *weight, REAL scale, int gauss_newton, const REAL *v, REAL *out,
-                                REAL *work)
+/* out[n] = scale weight_n M_n v[n] for a softmax with outputs y, M being that of error_curvature, which is never formed.
+ * work holds 3 K. */
+static void NAME(softmax_tangent)(int error, ptrdiff_t N, ptrdiff_t K, const REAL *y, const REAL *t,
+                                  const REAL *weight, REAL scale, int gauss_newton, const REAL *v, REAL *out,
+                                  REAL *work)
 {
-    if (activation == FBP_SOFTMAX) {
-        for (ptrdiff_t n = 0; n < N; n++, a += K, t += K, v += K, out += K)
-            NAME(softmax_tangent)(error, K, a, t, weight ? scale * weight[n] : scale, gauss_newton, v, out, work);
-        return;
-    }
-    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += LANES) {
+    for (ptrdiff_t n = 0; n < N; n++, y += K, t += K, v += K, out += K)
+        NAME(softmax_row_tangent)(error, K, y, t, weight ? scale * weight[n] : scale, gauss_newton, v, out, work);
+}
+
+/* m[n] = scale weight_n diag M_n for elementwise activations, whose M is diagonal. */
+static void NAME(error_diagonal)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
+                                 const REAL *weight, REAL scale, int gauss_newton, REAL *m)
+{
+    for (ptrdiff_t begin = 0; begin < N * K; begin += LANES) {
         const ptrdiff_t count = N * K - begin < LANES ? N * K - begin : LANES;
-        REAL m[LANES];
-        NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, m);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const REAL c = weight ? scale * weight[n] : scale;
-            out[begin + i] = c * m[i] * (v ? v[begin + i] : 1);
-            if (++k == K) k = 0, n++;
-        }
+        NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, m + begin);
+    }
+    for (ptrdiff_t n = 0; n < N; n++, m += K) {
+        const REAL c = weight ? scale * weight[n] : scale;
+        for (ptrdiff_t k = 0; k < K; k++) m[k] *= c;
     }
 }

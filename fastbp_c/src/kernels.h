@@ -43,10 +43,13 @@ typedef struct {
         void (*error_curvature)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,          \
                                 const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,    \
                                 REAL *work);                                                                 \
-        /* out[n] = scale weight_n M_n v[n], M as in error_curvature (without v: its diagonal); work: 4 K */ \
-        void (*error_tangent)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,            \
-                              const REAL *t, const REAL *weight, REAL scale, int gauss_newton,               \
-                              const REAL *v, REAL *out, REAL *work);                                         \
+        /* m[n] = scale weight_n diag M_n for elementwise activations, whose M is diagonal */                \
+        void (*error_diagonal)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a,           \
+                               const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *m);    \
+        /* out[n] = scale weight_n M_n v[n] for a softmax with outputs y; work: 3 K */                       \
+        void (*softmax_tangent)(int error, ptrdiff_t N, ptrdiff_t K, const REAL *y, const REAL *t,           \
+                                const REAL *weight, REAL scale, int gauss_newton, const REAL *v, REAL *out,  \
+                                REAL *work);                                                                 \
         /* rows F[n, r, :] of a factor of M': M'_n = s_n sum_r F_r^T F_r, see error_curvature.inc.h */       \
         void (*output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *F);  \
         /* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2; overwrites s unless add */                            \
