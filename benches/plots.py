@@ -22,11 +22,11 @@ RATES = {"float32": "-", "float64": "--"}
 def draw(benches, caption, folder):
     """All of them into a folder; {title: path of the PNG}."""
     folder.mkdir(parents=True, exist_ok=True)
-    timed = [bench for bench in benches if bench.unit != "bytes"]
+    timed = [bench for bench in benches if bench.passes[0]["probe"]]  # on one thread
     figures = {}
     with mpl.rc_context(SETTINGS):
         for (area, series), points in results.curves(timed).items():
-            if len({bench.x for bench in points}) > 1:
+            if len({bench.x for bench in points}) > 1 and len(results.by(points, "implementation")) > 1:
                 figures[f"{area}: {series}"] = curve(f"{area}: {series}", points)
         for area, in_area in results.by(timed, "area").items():
             if any(bench.limit for bench in in_area):
@@ -73,16 +73,20 @@ def curve(title, benches):
 
 
 def ratios(area, benches):
-    """A line a row: fastbp and everybody else, in units of the limit."""
-    rows = results.by([bench for bench in benches if bench.limit], "row")
+    """A line a row: fastbp's first column and everybody else, in units of the limit."""
+    ours = next((bench.implementation for bench in benches if bench.implementation.startswith("fastbp")), None)
+    shown = [
+        bench for bench in benches if bench.implementation == ours or not bench.implementation.startswith("fastbp")
+    ]
+    rows = results.by([bench for bench in shown if bench.limit], "row")
     figure = Figure(figsize=(7, 1.2 + 0.2 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    chosen, shown = colors(benches), set()
+    chosen, labeled = colors(shown), set()
     for place, in_row in enumerate(rows.values()):
         for bench in reversed(in_row):
             name = bench.implementation
-            label = None if name in shown else name
-            shown.add(name)
+            label = None if name in labeled else name
+            labeled.add(name)
             axes.semilogx(bench.ratio, place, "o", ms=6 if chosen[name] == OURS else 4, color=chosen[name], label=label)
     axes.axvline(1, color="black", lw=1, ls="--")
     axes.set_yticks(range(len(rows)), list(rows))
