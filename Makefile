@@ -16,8 +16,8 @@ SOURCES := pyproject.toml setup.py $(wildcard fastbp_c/*.pyx fastbp_c/*.pxd fast
 PACKED := $(SOURCES) MANIFEST.in README.md $(shell find .ci fastbp fastbp_c tests benches demo docs -type f \
     ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.c' ! -name '_blas_int.pxi' 2>/dev/null)
 
-.PHONY: demo demo-sharing demo-curvature demo-curve drift test test-exhaustive test-matrix test-sanitize bench bench-quick \
-    lint build wheel-check clean
+.PHONY: demo demo-sharing demo-curvature demo-curve drift test test-exhaustive test-matrix test-sanitize bench \
+    bench-quick bench-save bench-compare bench-publish lint build wheel-check clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -62,6 +62,18 @@ bench: .venv-bench/peers-$(VERSION) build/in-place-$(VERSION)
 
 bench-quick: build/in-place-$(VERSION)
 	.venv/bin/python -m pytest benches --benchmark-disable $(ARGS)
+
+# The latest `make bench` into docs/benchmarks.md, its pictures and the table of README.md.
+bench-publish: .venv-bench/installed-$(VERSION)
+	.venv-bench/bin/python benches/report.py --publish $(ARGS)
+
+# fastbp's own rows, stored by a name; two stored runs compared, the last two or those that ARGS names.
+NAME = run
+bench-save: build/in-place-$(VERSION)
+	.venv/bin/python benches/history.py save $(NAME) $(ARGS)
+
+bench-compare: build/in-place-$(VERSION)
+	.venv/bin/python benches/history.py compare $(ARGS)
 
 lint: .venv-lint/installed-$(VERSION) build/in-place-$(VERSION)
 	.venv-lint/bin/ruff check
@@ -131,6 +143,7 @@ TORCH_INDEX := --retries 1 --extra-index-url https://download.pytorch.org/whl/cp
 	@install=".venv-bench/bin/python -m pip install --quiet"; \
 	while read -r peer; do \
 	    case $$(uname)-$$peer in \
+	        *-backpack*) .venv-bench/bin/python -c "import torch" 2>.venv-bench/torch.log && $$install "$$peer" ;; \
 	        Linux-torch==*) $$install "$$peer+cpu" 2>.venv-bench/torch.log || $$install "$$peer+cpu" $(TORCH_INDEX) ;; \
 	        *) $$install "$$peer" ;; \
 	    esac </dev/null || { echo "left out: $$peer"; rm -f $@; }; \

@@ -103,5 +103,8 @@ def test_matrix(benchmark, gauss_newton, sizes, n_samples, implementation):
         dtype="float64",
         flops=limits.assembly_flops(sizes, n_samples),
         nbytes=8 * len(p) ** 2,
+        series="Gauss-Newton matrix" if gauss_newton else "Hessian",
+        x=len(p),
+        x_name="P",
     )
     timed(benchmark, run, slow=len(p) > SLOW and implementation != "fastbp")

@@ -116,7 +116,7 @@ def test_one_row(benchmark, P, implementation):
     run.one_by_one()
     check(run.matrix(), B)
     record(benchmark, AREA, f"P {P}, a row", implementation, dtype="float64", flops=3 * P**2, nbytes=4 * P**2,
-           repeats=ROWS_A_CALL)  # fmt: skip
+           repeats=ROWS_A_CALL, series="a row", x=P, x_name="P")  # fmt: skip
     benchmark(run.one_by_one)
 
 
@@ -130,7 +130,8 @@ def test_rows_at_once(benchmark, P, k, implementation):
     run.at_once()
     check(run.matrix(), B)
     calls = 3 if k == 16 else 1  # so that no call is without its share of the rows that wait
-    record(benchmark, AREA, f"P {P}, {k} at once", implementation, dtype="float64", flops=3 * P**2, repeats=calls * k)
+    record(benchmark, AREA, f"P {P}, {k} at once", implementation, dtype="float64", flops=3 * P**2, repeats=calls * k,
+           series=f"{k} at once, a row", x=P, x_name="P")  # fmt: skip
 
     def timed():
         for _ in range(calls):

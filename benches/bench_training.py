@@ -97,6 +97,9 @@ CASES = [
     Case((256, 256, 256, 256, 256), 64),
 ]
 
+SIDES = (16, 32, 64, 128, 256, 512, 1024)
+GROWING = [Case((4, 8, 1), 32), *[Case((n, n, n), 32) for n in SIDES]]
+
 
 # An implementation takes a case and returns two functions: one runs all epochs, one gives the parameters.
 
@@ -267,6 +270,19 @@ IMPLEMENTATIONS = {
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_training_step(benchmark, case, implementation):
     """Same batches, same start, same end."""
+    measure(benchmark, AREA, case, implementation)
+
+
+@pytest.mark.parametrize("implementation", ["fastbp fit", "NumPy", "PyTorch, lean", "JAX step", "JAX scan"])
+@pytest.mark.parametrize("case", GROWING, ids=str)
+def test_step_against_size(benchmark, case, implementation):
+    """From the smallest network to one whose parameters fill the second-level cache several times."""
+    P = limits.n_parameters(case.sizes)
+    measure(benchmark, "Training step against size", case, implementation, series="batch 32", x=P, x_name="parameters")
+
+
+def measure(benchmark, area, case, implementation, **more):
+    """Check the end of all epochs, then time them."""
     run, parameters = IMPLEMENTATIONS[implementation](case)
     run()
     change, wanted = parameters() - start(case.sizes, "float32"), case.end - start(case.sizes, "float64")
@@ -275,12 +291,13 @@ def test_training_step(benchmark, case, implementation):
     assert np.linalg.norm(change - wanted) <= tolerance * np.linalg.norm(wanted)
     record(
         benchmark,
-        AREA,
+        area,
         str(case),
         implementation,
         dtype="float32",
         flops=case.flops,
         nbytes=limits.training_bytes(case.sizes, case.batch, 4),
         repeats=EPOCHS * case.n_batches,
+        **more,
     )
     benchmark(run)

@@ -3,54 +3,111 @@
 The limit of a computation is the longer of two times: its floating-point operations at the speed of a large matrix
 product, and the bytes it must move at the bandwidth of arrays that fit no cache. One thread, both dtypes.
 
+A machine that others use has another speed every second. So a *probe*, a product small enough for the second-level
+cache or a few megabytes of a stream, is timed between the rounds of every bench: it says how fast the machine was just
+then. What a large product makes of the same moments is measured beside it, before and after all benches.
+
 Run as a script, it prints the machine's speeds.
 """
 
-import os
 import time
 
 import numpy as np
 from scipy.linalg import blas
 
-SIDES = (1024, 2048)
-LEAST_BYTES, MOST_BYTES = 1 << 27, 1 << 29
+KINDS = ("float32", "float64", "stream")
+SIDE, PROBE_SIDE = 1024, 128
+STREAM_NUMBERS, CHUNK = 1 << 24, 1 << 19  # float64: 128 MiB an array, 4 MiB of it at a time
+PROBE_SECONDS = 2e-4
+CALIBRATION_ROUNDS = 25
+# Near the balance of a core of our days. It decides which probe accompanies a bench: the same in every run.
+NOMINAL = {"float32": 100e9, "float64": 50e9, "stream": 25e9}
 
 
-def best_seconds(function, repeats):
-    """The shortest of several runs: everything that disturbs a run makes it longer. CPU time of one thread."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
+class ProductProbe:
+    """A square product whose operands stay in the second-level cache."""
+
+    amount = 2 * PROBE_SIDE**3  # flops
+
+    def __init__(self, dtype):
+        self.call = square_product(dtype, PROBE_SIDE)
+
+    def once(self):
+        """One product."""
+        self.call()
+
+    def warm(self):
+        """Operands back into the cache: what ran before has its own there."""
+        self.call()
 
 
-def gemm_speed(dtype):
-    """Flops per second of BLAS's matrix product, large and square."""
+class StreamProbe:
+    """y += x on the next part of two long arrays. y being read, no store fetches its line unseen."""
+
+    amount = 3 * 8 * CHUNK  # bytes: x read, y read and written
+
+    def __init__(self):
+        self.x, self.y, self.place = np.ones(STREAM_NUMBERS), np.zeros(STREAM_NUMBERS), 0
+
+    def once(self):
+        """One part."""
+        part = slice(self.place, self.place + CHUNK)
+        np.add(self.x[part], self.y[part], out=self.y[part])
+        self.place = (self.place + CHUNK) % STREAM_NUMBERS
+
+    def warm(self):
+        """Nothing to do: a stream is never in the cache."""
+
+
+def square_product(dtype, n):
+    """C = A B in memory that is there."""
     gemm = blas.sgemm if dtype == "float32" else blas.dgemm
-    speeds = []
-    for n in SIDES:
-        a, b, c = (np.asfortranarray(np.random.default_rng(n).random((n, n)), dtype=dtype) for _ in range(3))
-        seconds = best_seconds(lambda a=a, b=b, c=c: gemm(1.0, a, b, c=c, overwrite_c=1), repeats=8 * SIDES[0] // n)
-        speeds.append(2 * n**3 / seconds)
-    return max(speeds)
+    a, b, c = (np.asfortranarray(np.random.default_rng(n).random((n, n)), dtype=dtype) for _ in range(3))
+    return lambda: gemm(1.0, a, b, c=c, overwrite_c=1)
 
 
-def stream_bandwidth():
-    """Bytes per second of y += x: x read, y read and written. y being read, no store fetches its line unseen."""
-    try:
-        cache = os.sysconf("SC_LEVEL3_CACHE_SIZE")
-    except (AttributeError, ValueError):  # not every system tells
-        cache = 0
-    size = min(max(2 * cache, LEAST_BYTES), MOST_BYTES) // 8
-    x, y = np.ones(size), np.zeros(size)
-    return 3 * 8 * size / best_seconds(lambda: np.add(x, y, out=y), repeats=6)
+def probe_of(kind):
+    """By the name of its kind."""
+    return StreamProbe() if kind == "stream" else ProductProbe(kind)
 
 
-def measure():
-    """The speeds of this machine at this moment, on the cores this process may use."""
-    return {"float32": gemm_speed("float32"), "float64": gemm_speed("float64"), "stream": stream_bandwidth()}
+def probe_seconds(probe, at_least, timer=time.process_time):
+    """A flop or a byte."""
+    probe.warm()
+    return seconds_of(probe.once, at_least, timer) / probe.amount
+
+
+def seconds_of(function, at_least, timer=time.process_time):
+    """Of one call, the mean over as many as take the given time."""
+    calls, begin = 0, timer()
+    while True:
+        function()
+        calls += 1
+        passed = timer() - begin
+        if passed >= at_least:
+            return passed / calls
+
+
+def calibrate(probes):
+    """For each kind: the probe's seconds in every round, and what a large product takes in the same rounds.
+
+    Returns {kind: {"probe": [...], "large": [...]}}, seconds a flop or a byte.
+    """
+    found = {}
+    for kind, probe in probes.items():
+        large = probe.once if kind == "stream" else square_product(kind, SIDE)
+        amount = probe.amount if kind == "stream" else 2 * SIDE**3
+        large()
+        rounds = [
+            (probe_seconds(probe, PROBE_SECONDS), seconds_of(large, 0) / amount) for _ in range(CALIBRATION_ROUNDS)
+        ]
+        found[kind] = {"probe": [pair[0] for pair in rounds], "large": [pair[1] for pair in rounds]}
+    return found
+
+
+def binding(dtype, flops, nbytes):
+    """The kind of speed that limits a computation."""
+    return "stream" if nbytes / NOMINAL["stream"] > flops / NOMINAL[dtype] else dtype
 
 
 def limit_seconds(speeds, dtype, flops, nbytes):
@@ -97,5 +154,6 @@ def assembly_flops(sizes, n_samples):
 
 
 if __name__ == "__main__":
-    for name, speed in measure().items():
-        print(f"{name:8} {speed / 1e9:8.1f} {'GB/s' if name == 'stream' else 'GF/s'}")
+    for name, rounds in calibrate({kind: probe_of(kind) for kind in KINDS}).items():
+        unit = "GB/s" if name == "stream" else "GF/s"
+        print(f"{name:8} {1e-9 / min(rounds['large']):8.1f} {unit}, probe {1e-9 / min(rounds['probe']):8.1f} {unit}")

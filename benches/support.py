@@ -4,8 +4,23 @@ A network is a tuple of sizes with tanh between its layers; its parameters are o
 that every implementation starts from the same numbers and its result can be compared with every other's.
 """
 
+import functools
+
 import numpy as np
 import pytest
+
+compiling = []
+
+
+def compile_seconds():
+    """What JAX has spent so far on tracing and compiling."""
+    return sum(compiling)
+
+
+def note_compiling(event, seconds, **_):
+    """Listen to JAX."""
+    if event.startswith("/jax/core/compile/"):
+        compiling.append(seconds)
 
 
 def record(
@@ -21,10 +36,14 @@ def record(
         Of one repeat: what the limit is computed from.
     repeats : int
         Steps in one timed call.
-    unit : {"s", "flops/s", "elements/s"}
+    unit : {"s", "flops/s", "elements/s", "bytes"}
         What the report shows; for rates `flops` or, in `more`, `elements` are divided by the time.
     overhead : float
         Seconds of the call that are not the work, the same for all implementations of the row.
+    series, x, x_name : str, float, str
+        In `more`: the row is a point of this curve, at this place of the named axis.
+    exponent : float
+        In `more`: the power of x that the time of the series is expected to grow by.
     """
     benchmark.group = f"{area}: {row}"
     benchmark.extra_info.update(
@@ -52,7 +71,14 @@ def load_jax(dtype):
     """JAX with or without 64-bit numbers, or skip."""
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", dtype == "float64")
+    listen(jax)
     return jax
+
+
+@functools.cache
+def listen(jax):
+    """To how long JAX compiles, from now on."""
+    jax.monitoring.register_event_duration_secs_listener(note_compiling)
 
 
 def name_of(sizes):

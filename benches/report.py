@@ -1,0 +1,242 @@
+"""From a run to Markdown tables and pictures.
+
+python benches/report.py [--run FILE] [--pictures FOLDER] [--publish]
+
+Without a file: the latest run. `--publish` writes docs/benchmarks.md, its pictures, and README.md's tables.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+
+import results
+
+ROOT = Path(__file__).resolve().parents[1]
+LATEST = ROOT / ".benchmarks" / "latest.json"
+IMAGES = ROOT / "docs" / "images" / "bench"
+FLOORS = ("copy", "memset")  # columns to compare with which are nobody's implementation
+LEVEL = 0.98  # less than this of a peer's speed is behind: two equal programs differ by as much from run to run
+RATES = {"flops/s": ("flops", "GF/s"), "elements/s": ("elements", "G/s")}
+MARKED = re.compile(r"<!-- bench: (.*?) -->\n.*?<!-- /bench -->", re.DOTALL)
+HEADLINE_COLUMNS = {
+    "NumPy by hand": "NumPy",
+    "PyTorch": "PyTorch",
+    "JAX, a call a step": "JAX step",
+    "JAX, compiled loop": "JAX scan",
+}
+
+
+def main():
+    """Print, draw, publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=LATEST, metavar="FILE", help="of pytest-benchmark's storage")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="PNG and SVG")
+    parser.add_argument("--publish", action="store_true", help="into docs/ and README.md")
+    options = parser.parse_args()
+    run = results.load(options.run)
+    if options.publish:
+        publish(run)
+        return
+    print(text_of(run))
+    if options.pictures:
+        draw(run, options.pictures)
+
+
+def draw(run, folder):
+    """All pictures; {title: path of the PNG}."""
+    import plots  # matplotlib is for those who want pictures
+
+    return plots.draw(results.benches_of(run), caption(run), folder)
+
+
+def publish(run):
+    """The page, its pictures, and the tables that README has between `<!-- bench: area -->` and `<!-- /bench -->`."""
+    images = draw(run, IMAGES)
+    page = [text_of(run), "", "## Pictures", ""]
+    page += [f"![{title}]({path.relative_to(ROOT / 'docs').as_posix()})\n" for title, path in images.items()]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(page), encoding="utf-8")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    new = MARKED.sub(lambda old: f"<!-- bench: {old[1]} -->\n\n{headline(run, old[1])}\n\n<!-- /bench -->", text)
+    readme.write_text(new, encoding="utf-8")
+
+
+def text_of(run):
+    """The whole report."""
+    benches = results.benches_of(run)
+    areas = results.by(benches, "area")
+    parts = [heading(run, benches), growth(benches)]
+    parts += [table(area, in_area) for area, in_area in areas.items()]
+    return "\n".join(part for part in parts if part)
+
+
+def versions(run):
+    """'numpy 2.4.6, ...'"""
+    return ", ".join(f"{name} {version}" for name, version in run["machine_info"]["libraries"].items() if version)
+
+
+def caption(run):
+    """One line under every picture."""
+    info = run["machine_info"]
+    return (
+        f"{run['datetime'][:10]}, {info['processor']}, one core, one thread; Python {info['python_version']}, "
+        f"{versions(run)}; {', '.join(info['thread_pools'])}"
+    )
+
+
+def heading(run, benches):
+    """What the numbers are worth nothing without."""
+    machine, info = results.Machine(run), run["machine_info"]
+    speeds = {kind: (speed / 1e9, "GB/s" if kind == "stream" else "GF/s") for kind, speed in machine.speeds.items()}
+    passes = max(len(bench.passes) for bench in benches)
+    process_time = any("process_time" in bench["options"]["timer"] for bench in run["benchmarks"])
+    lines = [
+        "# Benches",
+        "",
+        f"{run['datetime'][:10]}, {info['processor']}, one core, Python {info['python_version']}, {versions(run)}.",
+        f"Thread pools: {', '.join(info['thread_pools'])}.",
+        "Limits from speeds measured in this run: "
+        + ", ".join(f"{kind} {speed:.1f} {unit}" for kind, (speed, unit) in speeds.items())
+        + ".",
+        f"Times: {'CPU time of the process' if process_time else 'wall time'}, the lower "
+        f"{results.QUANTILE:.0%} of the rounds, the median of {passes} "
+        f"pass{'es' if passes > 1 else ''}, referred to the machine's best speed in the run by the probes timed "
+        "between the rounds (at worst they took "
+        + ", ".join(f"{machine.worst[kind] / machine.best[kind]:.2f} times as long on {kind}" for kind in speeds)
+        + "). In parentheses the median as measured. A number with × : so many times fastbp's first column.",
+        f"Compiled modules: {', '.join(run['builds'])}.",
+    ]
+    if len(run["builds"]) > 1:
+        lines += ["", "**The library was rebuilt during the run: fastbp's columns mix builds. Measure again.**"]
+    return "\n".join(lines)
+
+
+def table(area, benches):
+    """Rows by columns, and below them every row on which a peer wins."""
+    columns = list(results.by(benches, "implementation"))
+    ours = next((name for name in columns if name.startswith("fastbp")), columns[0])
+    peers = [name for name in columns if not name.startswith("fastbp") and name not in FLOORS]
+    lines = ["", f"## {area}", "", "| | limit | " + " | ".join(columns) + f" | {ours} ÷ limit | best peer |"]
+    lines.append("|---" * (len(columns) + 4) + "|")
+    behind = []
+    for row, in_row in results.by(benches, "row").items():
+        found = {bench.implementation: bench for bench in in_row}
+        mine = found.get(ours)
+        cells = [row, show(in_row[0], in_row[0].limit)]
+        cells += [cell(found.get(name), mine, name, ours) for name in columns]
+        cells.append(f"{mine.ratio:.2f}" if mine and mine.ratio else "–")
+        rivals = [found[name] for name in peers if name in found]
+        if mine and rivals:
+            first = min(rivals, key=lambda bench: bench.value)
+            ratio = first.value / mine.value
+            cells.append(f"{first.implementation}, {ratio:.2f} ×" + (" **behind**" if ratio < LEVEL else ""))
+            if ratio < LEVEL:
+                behind.append(
+                    f"- **behind {first.implementation}** on {row}: {show(mine, mine.value)} against "
+                    f"{show(first, first.value)} ({ratio:.2f} ×)"
+                )
+        else:
+            cells.append("–")
+        lines.append("| " + " | ".join(cells) + " |")
+    if peers:
+        lines += ["", *(behind or [f"{ours} is behind no peer on any row."])]
+    return "\n".join(lines + compiling(benches))
+
+
+def compiling(benches):
+    """Cold start, which no time above contains."""
+    longest = {}
+    for name, found in results.by(benches, "implementation").items():
+        seconds = max(bench.compile_seconds for bench in found)
+        if seconds:
+            longest[name] = f"{name} up to {seconds:.2f} s"
+    return ["", f"Tracing and compiling a row, not counted: {', '.join(longest.values())}."] if longest else []
+
+
+def growth(benches):
+    """The power of x by which fastbp's time grows, beside the expected one."""
+    lines = []
+    for (area, name), found in results.curves(benches).items():
+        mine = [bench for bench in found if bench.implementation.startswith("fastbp")]
+        if not mine or not hasattr(mine[0], "exponent"):
+            continue
+        first = results.by(mine, "implementation")[mine[0].implementation]
+        x, y = [bench.x for bench in first], [bench.value for bench in first]
+        if len(x) > 1:
+            power = np.polyfit(np.log(x), np.log(y), 1)[0]
+            span = f"{first[0].x_name} {min(x):.0f} to {max(x):.0f}"
+            lines.append(f"| {area}: {name} | {span}, {len(x)} sizes | {power:.2f} | {mine[0].exponent:.0f} |")
+    if not lines:
+        return ""
+    head = [
+        "",
+        "## Growth",
+        "",
+        "The fitted power of the size. Less than expected: small sizes still pay for calls, or ",
+    ]
+    head[-1] += "run products below their full speed."
+    return "\n".join([*head, "", "| | over | power | expected |", "|---|---|---|---|", *lines])
+
+
+def headline(run, area):
+    """An area for the README: times of fastbp, ratios of the best of each peer's ways."""
+    rows = [bench for bench in results.benches_of(run) if bench.area == area]
+    if not rows:
+        raise SystemExit(f"This run has no area {area!r}.")
+    dtype, machine = rows[0].dtype, rows[0].machine
+    names = list(results.by(rows, "implementation"))
+    columns = {title: [name for name in names if name.startswith(peer)] for title, peer in HEADLINE_COLUMNS.items()}
+    columns = {title: peers for title, peers in columns.items() if peers}
+    lines = ["| network, batch | limit | fastbp | " + " | ".join(columns) + " |", "|---" * (len(columns) + 3) + "|"]
+    for row, in_row in results.by(rows, "row").items():
+        found = {bench.implementation: bench.value for bench in in_row}
+        mine = in_row[0]
+        cells = [row.replace("batch ", ""), show(mine, mine.limit), show(mine, mine.value)]
+        for peers in columns.values():
+            ratio = min((found[name] for name in peers if name in found), default=np.nan) / mine.value
+            digits = f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2g} ×"
+            cells.append(f"**{digits}**" if ratio < LEVEL else digits)
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"{caption(run)}. The limit: {machine.speeds[dtype] / 1e9:.0f} GF/s in {dtype}, measured in the same run.",
+    ]
+    return "\n".join(lines)
+
+
+def cell(bench, mine, name, ours):
+    """A time or a rate; for a peer also the ratio."""
+    if bench is None:
+        return "–"
+    text = show(bench, bench.value)
+    if name == ours:
+        return text if bench.unit == "bytes" else f"{text} ({show(bench, bench.median)})"
+    if mine is None:
+        return text
+    return f"{text}, {bench.value / mine.value:.2f} ×"
+
+
+def show(bench, value):
+    """Three digits and a unit."""
+    if value <= 0:
+        return "–"
+    if bench.unit == "bytes":
+        return f"{three_digits(value / 1e6)} MB"
+    if bench.unit in RATES:
+        count, unit = RATES[bench.unit]
+        return f"{three_digits(getattr(bench, count) / value / 1e9)} {unit}"
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        if value * factor >= 1:
+            return f"{three_digits(value * factor)} {unit}"
+    return f"{three_digits(value * 1e9)} ns"
+
+
+def three_digits(x):
+    """12.3, 1.23, 123, 12300."""
+    return f"{x:.0f}" if x >= 100 else f"{x:.1f}" if x >= 10 else f"{x:.2f}"
+
+
+if __name__ == "__main__":
+    main()
