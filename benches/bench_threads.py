@@ -2,9 +2,13 @@
 
 Both ways in turn, in a process of its own which may use two cores. There the first column is the one with one thread.
 Where the products are small no thread of BLAS may wake: both columns of that row must be the same.
+
+Two threads can only be as fast as the machine lets them: the row of the yardstick is hashing, which needs nothing but a
+core. If its second column is not half of the first, somebody else has the other core, and the rows say nothing.
 """
 
 import functools
+import hashlib
 import os
 import sys
 import threading
@@ -22,8 +26,10 @@ from support import data, name_of, record, start
 AREA = "Threads"
 ROUNDS = 15
 ALL_CORES = range(os.cpu_count() or 1)
+YARDSTICK = "yardstick, hashing"
 # What the threads are; sizes, batch, steps in a round. The last is large enough for BLAS.
 CASES = {
+    YARDSTICK: ((), 0, 8),
     "two networks": ((64, 128, 128, 10), 128, 64),
     "two networks, small": ((4, 32, 32, 1), 32, 2048),
     "BLAS, tiny products": ((4, 32, 32, 1), 32, 512),
@@ -39,6 +45,12 @@ def trainer(sizes, batch, steps):
     net.parameters = start(sizes, "float32")
     own = fastbp.Trainer(net, fastbp.SGD(0.001))
     return lambda: own.fit(X, T, epochs=1, batch_size=batch, shuffle=False)
+
+
+def hashing(times):
+    """A function that computes and touches next to no memory, without the GIL."""
+    text = bytes(1 << 19)
+    return lambda: [hashlib.sha256(text).digest() for _ in range(times)]
 
 
 def side_by_side(functions):
@@ -62,8 +74,8 @@ def measure(name, rounds):
     sizes, batch, steps = CASES[name]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, ALL_CORES)
-    if name.startswith("two"):
-        two = [trainer(sizes, batch, steps) for _ in range(2)]
+    if name.startswith("two") or name == YARDSTICK:
+        two = [trainer(sizes, batch, steps) if sizes else hashing(steps) for _ in range(2)]
         ways = [(1, lambda: [run() for run in two]), (1, lambda: side_by_side(two))]
         steps *= 2
     else:
@@ -97,7 +109,7 @@ def test_threads(benchmark, name, implementation):
     found = measured(name, ROUNDS if benchmark.enabled else 1)
     if name == "BLAS, tiny products":
         assert found["cores"] < 1.2
-    row = f"{name}: {name_of(sizes)}, batch {batch}"
+    row = f"{name}: {name_of(sizes)}, batch {batch}" if sizes else name
     flops = limits.gradient_flops(sizes, batch)
     record(benchmark, AREA, row, implementation, dtype="float32", flops=flops, cores=found["cores"])
     record_measured(benchmark, found["seconds"][IMPLEMENTATIONS[implementation]])
