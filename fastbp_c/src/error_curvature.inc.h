@@ -68,6 +68,7 @@ static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdif
                                   const REAL *t, const REAL *weight, REAL scale, int gauss_newton, REAL *M,
                                   REAL *work)
 {
+    if (K == 0) return;
     if (activation == FBP_SOFTMAX) {
         for (ptrdiff_t n = 0; n < N; n++)
             NAME(softmax_curvature)(error, K, a + n * K, t + n * K, weight ? scale * weight[n] : scale, gauss_newton,
