@@ -27,7 +27,6 @@ cdef enum:
     # benches/bench_sharing.py
     STRIP = 1 << 13
     SHORTEST_STRIP = 16
-    BLOCK = 64
 
 
 cdef inline Py_ssize_t strip_rows(const Layer *layer) noexcept nogil:
