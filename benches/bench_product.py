@@ -5,7 +5,8 @@ sides are called in the same way, through the addresses that the modules export 
 operands is taken off. Smaller products than these cannot be told from their calls.
 
 Rows to look at for the constants: PACK_FROM_ROWS in "batch n, 256 x 256", where copying panels of W begins to pay;
-OWN_LIMIT in the three largest shapes, the first of them the last that the library computes itself.
+AHEAD_FROM_BYTES in "1024 x 1024"; OWN_LIMIT in the shapes from 512 x 512 x 256 on, the first of them the last that the
+library computes itself.
 """
 
 import ctypes
@@ -30,6 +31,7 @@ SHAPES = [
     (128, 100, 10),
     (256, 784, 256),
     (500, 64, 32),
+    (32, 256, 256),
     (64, 256, 256),
     (96, 256, 256),
     (127, 256, 256),
@@ -37,6 +39,7 @@ SHAPES = [
     (512, 512, 256),  # 2^26 multiply-adds
     (520, 512, 256),
     (1024, 512, 512),
+    (32, 1024, 1024),
 ]
 EXPORTED = {"NN": "affine_forward", "TN": "affine_gradient", "NT": "affine_delta"}
 

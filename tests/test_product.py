@@ -143,6 +143,19 @@ def test_small_products_by_blas(dtype, depth, product_limit):
         check(db, column_sums(dY), dtype, N + 1, "db", N, n_out)
 
 
+@pytest.mark.parametrize("N", [1, 24, 28, 29, 32, 33, 60, 64, 127])
+@pytest.mark.parametrize("matrix", [(300, 257), (600, 515), (513, 1024)], ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_rows_and_a_large_matrix(instruction_set, dtype, matrix, N):
+    X, W, dY, b = random(9, dtype, (N, matrix[0]), matrix, (N, matrix[1]), matrix[1])
+    Y, dX = nan(dY.shape, dtype), nan(X.shape, dtype)
+    check(fastbp.affine(X, W, b, out=Y), product(X, W, b), dtype, matrix[0] + 1, "Y")
+    dW, db = nan(W.shape, dtype), nan(matrix[1], dtype)
+    fastbp_c.affine.affine_backward(dY, X, W, dX, dW, db)
+    check(dX, product(dY, W.T), dtype, matrix[1], "dX")
+    check(dW, product(X.T, dY), dtype, N, "dW")
+
+
 @pytest.mark.parametrize("shape", LARGE, ids=lambda shape: "x".join(map(str, shape)))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("limit", [LIMIT, 0, 2**40], ids=["usual", "blas", "own"])

@@ -3,6 +3,10 @@
 #include "error.inc.h"
 #include "error_curvature.inc.h"
 #if HAS_VECTORS
+#include "vector.inc.h"
+#endif
+#include "transpose.inc.h"
+#if HAS_VECTORS
 #include "gemm.inc.h"
 #endif
 #include "symmetric.inc.h"

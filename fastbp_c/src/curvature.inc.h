@@ -36,7 +36,7 @@ static void NAME(add_product)(ptrdiff_t n, const REAL *restrict x, const REAL *r
     for (ptrdiff_t i = 0; i < n; i++) z[i] += x[i] * y[i];
 }
 
-/* y[n, j, i] = x[n, i, j], in squares that stay in the first-level cache */
+/* y[n, j, i] = x[n, i, j] */
 static void NAME(transpose)(ptrdiff_t N, ptrdiff_t rows, ptrdiff_t columns, const REAL *restrict x, REAL *restrict y)
 {
     if (rows == 1 || columns == 1) {
@@ -44,14 +44,7 @@ static void NAME(transpose)(ptrdiff_t N, ptrdiff_t rows, ptrdiff_t columns, cons
         return;
     }
     for (ptrdiff_t n = 0; n < N; n++, x += rows * columns, y += rows * columns)
-        for (ptrdiff_t i0 = 0; i0 < rows; i0 += 32)
-            for (ptrdiff_t j0 = 0; j0 < columns; j0 += 32) {
-                const ptrdiff_t i1 = rows - i0 < 32 ? rows : i0 + 32, j1 = columns - j0 < 32 ? columns : j0 + 32;
-                for (ptrdiff_t j = j0; j < j1; j++) {
-                    SIMD()
-                    for (ptrdiff_t i = i0; i < i1; i++) y[j * rows + i] = x[i * columns + j];
-                }
-            }
+        NAME(transpose_matrix)(rows, columns, x, columns, y, rows);
 }
 
 /* M[n, i, i] += d[n, i]; or, unless add, M[n] = diag d[n] */

@@ -7,56 +7,28 @@
  * c) B must run along vectors. A panel of B (2 vectors wide, at most BLOCK_K rows) is used where it lies if its
  *    columns are contiguous; it is copied into a small buffer on the stack if it has to be transposed, if it
  *    needs zero padding, or if enough rows of A come by to repay the copy with a contiguous stream.
- * d) M and K are cut into blocks so that the part of A in use stays in the second-level cache and the panel of
+ *    Every row of a panel is on a page of its own, so no hardware prefetcher finds the next panel of a B that does not
+ *    stay in cache: the first tile fetches it.
+ * d) Few rows times a large transposed B: the packing would take longer than the product, so A is packed instead.
+ * e) M and K are cut into blocks so that the part of A in use stays in the second-level cache and the panel of
  *    B in the first.
  */
-typedef REAL NAME(vec) __attribute__((vector_size(VECTOR_BYTES)));
-typedef REAL NAME(unaligned_vec) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
-#define VEC NAME(vec)
-#define BLOCK ((ptrdiff_t)(16 / sizeof(REAL)))
-#define VEC_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
 #define PANEL (2 * VEC_LANES)
 #define BLOCK_K 256
 #define BLOCK_M 256
 #define NARROW_COLUMNS (VEC_LANES / 2)
 #define DOT_ROWS (TILE_ROWS / 3)
 #define DOT_COLUMNS 4
-#define PACK_FROM_ROWS 192   /* benches/bench_product.py */
+/* benches/bench_product.py */
+#define PACK_FROM_ROWS 192
+#define AHEAD_FROM_BYTES (1 << 19)
 
-static INLINE VEC NAME(load)(const REAL *p) { return *(const NAME(unaligned_vec) *)p; }
-static INLINE void NAME(store)(REAL *p, VEC v) { *(NAME(unaligned_vec) *)p = v; }
-
-/* The first n lanes, the others 0. */
-static INLINE VEC NAME(load_part)(const REAL *p, ptrdiff_t n)
-{
-#if HAS_MASKS && IS_FLOAT
-    return (VEC)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
-#elif HAS_MASKS
-    return (VEC)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1u), p);
-#else
-    VEC v = {0};
-    for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];
-    return v;
-#endif
-}
-
-static INLINE void NAME(store_part)(REAL *p, VEC v, ptrdiff_t n)
-{
-#if HAS_MASKS && IS_FLOAT
-    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
-#elif HAS_MASKS
-    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1u), (__m512d)v);
-#else
-    for (ptrdiff_t i = 0; i < n; i++) p[i] = v[i];
-#endif
-}
-
-/* C[i, :] = start[i, :] + sum_k A[i, k] B[k, :]   for `rows` rows and `vecs` vectors, the last `last` lanes wide. */
-static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, ptrdiff_t last, ptrdiff_t K,
-                       const REAL *restrict A, ptrdiff_t a_row, ptrdiff_t a_col,
-                       const REAL *restrict B, ptrdiff_t ldb,
-                       REAL *restrict C, ptrdiff_t ldc, int start, const REAL *restrict bias)
+/* C[i, :] = start[i, :] + sum_k A[i, k] B[k, :]   for `rows` rows and `vecs` vectors, the last `last` lanes wide.
+ * If `ahead` is set, rows next[0], next[next_row], ... of the next panel are fetched on the way. */
+static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, const int ahead, ptrdiff_t last,
+                       ptrdiff_t K, const REAL *restrict A, ptrdiff_t a_row, ptrdiff_t a_col,
+                       const REAL *restrict B, ptrdiff_t ldb, REAL *restrict C, ptrdiff_t ldc, int start,
+                       const REAL *restrict bias, const REAL *next, ptrdiff_t next_row)
 {
     VEC c[TILE_ROWS][2];
     const REAL *from = start == FBP_ADD ? C : bias;
@@ -82,6 +54,11 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, p
         /* Down the columns of A every k is a new page, which no hardware prefetcher follows. */
         PREFETCH(A + (k + 8) * a_col);
         PREFETCH(A + (k + 8) * a_col + TILE_ROWS - 1);
+        if (ahead) {
+            PREFETCH_AHEAD(next);
+            PREFETCH_AHEAD(next + VEC_LANES);
+            next += next_row;
+        }
         UNROLL for (int i = 0; i < rows; i++) {
             const REAL element = a[i / 4][i % 4 * a_row];
             UNROLL for (int v = 0; v < vecs; v++) c[i][v] += element * b[v];
@@ -96,11 +73,14 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, p
 }
 
 /* All rows of one panel. Rows are cut as evenly as they go: three tiles of 11, 11 and 10 beat 12, 12 and 8. */
-#define TILE(rows) case rows: NAME(tile)(rows, vecs, whole, last, K, A, a_row, a_col, B, ldb, C, ldc, start, bias); break;
-#define DEFINE_PANEL(name, vecs, whole)                                                                        \
+#define TILE(rows)                                                                                             \
+    case rows:                                                                                                 \
+        NAME(tile)(rows, vecs, whole, ahead, last, K, A, a_row, a_col, B, ldb, C, ldc, start, bias, next, next_row); \
+        break;
+#define DEFINE_PANEL(name, vecs, whole, ahead)                                                                 \
     static NOINLINE void NAME(name)(ptrdiff_t last, ptrdiff_t M, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,  \
                                     ptrdiff_t a_col, const REAL *B, ptrdiff_t ldb, REAL *C, ptrdiff_t ldc,     \
-                                    int start, const REAL *bias)                                               \
+                                    int start, const REAL *bias, const REAL *next, ptrdiff_t next_row)         \
     {                                                                                                          \
         for (ptrdiff_t tiles = (M + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {                          \
             const ptrdiff_t rows = (M + tiles - 1) / tiles;                                                    \
@@ -108,6 +88,7 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, p
             A += rows * a_row;                                                                                 \
             C += rows * ldc;                                                                                   \
             M -= rows;                                                                                         \
+            next_row = 0; /* it is there, once is enough */                                                    \
         }                                                                                                      \
     }
 #if TILE_ROWS == 12
@@ -117,14 +98,19 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, p
 #endif
 #define vecs 2
 #define whole 1
-DEFINE_PANEL(panel_2, 2, 1)
+#define ahead 1
+DEFINE_PANEL(panel_2_ahead, 2, 1, 1)
+#undef ahead
+#define ahead 0
+DEFINE_PANEL(panel_2, 2, 1, 0)
 #undef whole
 #define whole 0
-DEFINE_PANEL(panel_2_part, 2, 0)
+DEFINE_PANEL(panel_2_part, 2, 0, 0)
 #undef vecs
 #define vecs 1
-DEFINE_PANEL(panel_1_part, 1, 0)
+DEFINE_PANEL(panel_1_part, 1, 0, 0)
 #undef whole
+#undef ahead
 #undef vecs
 
 /* packed[k, :] = B[k, :] for n <= PANEL columns, zero beyond them. */
@@ -144,41 +130,14 @@ static NOINLINE void NAME(pack_rows)(ptrdiff_t K, ptrdiff_t n, const REAL *restr
     }
 }
 
-/* packed[k, j] = B[j, k] for n <= PANEL rows of B, zero beyond them: blocks of four vectors of 16 bytes where the
- * compiler can shuffle them, one by one at the edges. */
-static NOINLINE void NAME(pack_transposed)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
-                                           REAL *restrict packed)
+/* packed[k, j] = B[j, k] for n <= PANEL rows of B, zero beyond them. */
+static void NAME(pack_transposed)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
+                                  REAL *restrict packed)
 {
-    ptrdiff_t j = 0;
-#if HAS_SHUFFLE
-    for (; j + BLOCK <= n; j += BLOCK) {
-        ptrdiff_t k = 0;
-        for (; k + BLOCK <= K; k += BLOCK) {
-            const REAL *b = B + j * ldb + k;
-            REAL *p = packed + k * PANEL + j;
-#if IS_FLOAT
-            const NAME(quad) r0 = *(const NAME(quad) *)b, r1 = *(const NAME(quad) *)(b + ldb);
-            const NAME(quad) r2 = *(const NAME(quad) *)(b + 2 * ldb), r3 = *(const NAME(quad) *)(b + 3 * ldb);
-            const NAME(quad) lo01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
-            const NAME(quad) hi01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-            const NAME(quad) lo23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-            const NAME(quad) hi23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-            *(NAME(quad) *)p = __builtin_shufflevector(lo01, lo23, 0, 1, 4, 5);
-            *(NAME(quad) *)(p + PANEL) = __builtin_shufflevector(lo01, lo23, 2, 3, 6, 7);
-            *(NAME(quad) *)(p + 2 * PANEL) = __builtin_shufflevector(hi01, hi23, 0, 1, 4, 5);
-            *(NAME(quad) *)(p + 3 * PANEL) = __builtin_shufflevector(hi01, hi23, 2, 3, 6, 7);
-#else
-            const NAME(quad) r0 = *(const NAME(quad) *)b, r1 = *(const NAME(quad) *)(b + ldb);
-            *(NAME(quad) *)p = __builtin_shufflevector(r0, r1, 0, 2);
-            *(NAME(quad) *)(p + PANEL) = __builtin_shufflevector(r0, r1, 1, 3);
-#endif
-        }
-        for (; k < K; k++)
-            for (ptrdiff_t i = j; i < j + BLOCK; i++) packed[k * PANEL + i] = B[i * ldb + k];
-    }
-#endif
-    for (ptrdiff_t k = 0; k < K; k++)
-        for (ptrdiff_t i = j; i < PANEL; i++) packed[k * PANEL + i] = i < n ? B[i * ldb + k] : 0;
+    NAME(transpose_matrix)(n, K, B, ldb, packed, PANEL);
+    if (n < PANEL)
+        for (ptrdiff_t k = 0; k < K; k++)
+            for (ptrdiff_t j = n; j < PANEL; j++) packed[k * PANEL + j] = 0;
 }
 
 /* The product for at most BLOCK_M rows. */
@@ -187,6 +146,7 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
                              int start, const REAL *bias)
 {
     ALIGNED REAL packed[BLOCK_K * PANEL];
+    const int ahead = b_col == 1 && N * K * (ptrdiff_t)sizeof(REAL) >= AHEAD_FROM_BYTES;
     ptrdiff_t k = 0;
     do {
         const ptrdiff_t depth = K - k < BLOCK_K ? K - k : BLOCK_K;
@@ -194,21 +154,29 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
         for (ptrdiff_t j = 0; j < N; j += PANEL) {
             const ptrdiff_t width = N - j < PANEL ? N - j : PANEL;
             const REAL *panel = B + k * b_row + j * b_col, *row = bias ? bias + j : NULL;
+            const REAL *next = !ahead ? panel : j + PANEL < N ? panel + PANEL : B + (k + depth) * b_row;
+            const ptrdiff_t next_row = ahead ? b_row : 0;
             REAL *c = C + j;
             ptrdiff_t ld = b_row;
             if (b_col != 1) {
                 NAME(pack_transposed)(depth, width, panel, b_col, packed);
                 panel = packed, ld = PANEL;
-            } else if (M >= PACK_FROM_ROWS || (width < PANEL && !HAS_MASKS)) {
+            } else if (M >= PACK_FROM_ROWS || (ahead && M >= 2 * TILE_ROWS) || (width < PANEL && !HAS_MASKS)) {
                 NAME(pack_rows)(depth, width, panel, b_row, packed);
                 panel = packed, ld = PANEL;
             }
-            if (width == PANEL)
-                NAME(panel_2)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row);
+            if (width == PANEL && ahead)
+                NAME(panel_2_ahead)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
+                                  next_row);
+            else if (width == PANEL)
+                NAME(panel_2)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
+                              next_row);
             else if (width > VEC_LANES)
-                NAME(panel_2_part)(width - VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row);
+                NAME(panel_2_part)(width - VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
+                              next_row);
             else
-                NAME(panel_1_part)(width, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row);
+                NAME(panel_1_part)(width, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
+                              next_row);
         }
         start = FBP_ADD;
         k += depth;
@@ -223,7 +191,7 @@ static INLINE REAL NAME(started)(REAL sum, int start, const REAL *c, const REAL 
 /* The sum of a vector's elements. */
 static INLINE REAL NAME(sum_of)(VEC v)
 {
-    NAME(quad) part[VECTOR_BYTES / 16];
+    QUAD part[VECTOR_BYTES / 16];
     memcpy(part, &v, sizeof part);
     for (size_t i = 1; i < VECTOR_BYTES / 16; i++) part[0] += part[i];
 #if IS_FLOAT
@@ -309,6 +277,22 @@ static NOINLINE void NAME(narrow_down)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, co
     }
 }
 
+/* Few rows, B transposed: C^T[n, m] = sum_k B^T[n, k] A^T[k, m] packs A, and transposes C, instead of packing B. */
+static NOINLINE void NAME(gemm_flipped)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,
+                                        ptrdiff_t a_col, const REAL *B, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc)
+{
+    ALIGNED REAL flipped[BLOCK_M * PANEL];
+    for (ptrdiff_t n = 0; n < N; n += BLOCK_M) {
+        const ptrdiff_t rows = N - n < BLOCK_M ? N - n : BLOCK_M;
+        for (ptrdiff_t m = 0; m < M; m += PANEL) {
+            const ptrdiff_t columns = M - m < PANEL ? M - m : PANEL;
+            NAME(gemm_block)(rows, columns, K, B + n * b_col, b_col, 1, A + m * a_row, a_col, a_row, flipped, PANEL,
+                             FBP_ZERO, NULL);
+            NAME(transpose_matrix)(rows, columns, flipped, PANEL, C + m * ldc + n, ldc);
+        }
+    }
+}
+
 /* C[m, n] = start[m, n] + sum_k A(m, k) B(k, n),   A(m, k) = A[m a_row + k a_col],   B(k, n) = B[k b_row + n b_col],
  * a_row or a_col, and b_row or b_col, being 1. start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (the row `bias`). */
 static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,
@@ -325,6 +309,11 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
         N = wide;
         if (N == 0) return;
     }
+    /* what packing B, or A and C, costs: by their sizes; and by lanes that would be empty, at most four here */
+    if (b_col != 1 && start == FBP_ZERO && N * K >= 2 * M * (N + K) && (M + 4) / PANEL > (M - 1) / PANEL) {
+        NAME(gemm_flipped)(M, N, K, A, a_row, a_col, B, b_col, C, ldc);
+        return;
+    }
     for (ptrdiff_t blocks = (M + BLOCK_M - 1) / BLOCK_M; blocks > 0; blocks--) {
         const ptrdiff_t rows = (M + blocks - 1) / blocks;
         NAME(gemm_block)(rows, N, K, A, a_row, a_col, B, b_row, b_col, C, ldc, start, bias);
@@ -334,10 +323,7 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
     }
 }
 
-#undef VEC
-#undef VEC_LANES
 #undef PANEL
-#undef BLOCK
 #undef BLOCK_K
 #undef BLOCK_M
 #undef PACK_FROM_ROWS

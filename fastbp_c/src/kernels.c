@@ -13,6 +13,7 @@
 #define NOINLINE __attribute__((noinline))
 #define ALIGNED __attribute__((aligned(64)))
 #define PREFETCH(p) __builtin_prefetch(p)
+#define PREFETCH_AHEAD(p) __builtin_prefetch(p, 0, 2)      /* into the second-level cache */
 #define OPAQUE(p) __asm__("" : "+r"(p))   /* the compiler must not derive it from anything else */
 #define PRAGMA(text) _Pragma(#text)
 #define SIMD(clauses) PRAGMA(omp simd clauses)
@@ -37,6 +38,12 @@
 #define X86_DISPATCH 1
 #include <immintrin.h>
 #endif
+
+/* What they stand for depends on REAL, NAME and VECTOR_BYTES where they are used. */
+#define VEC NAME(vec)
+#define QUAD NAME(quad)
+#define VEC_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define QUAD_LANES ((ptrdiff_t)(16 / sizeof(REAL)))
 
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)

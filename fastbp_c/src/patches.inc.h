@@ -8,8 +8,7 @@
 
 /* Runs are often shorter than a vector, and always too short for a call of memcpy. */
 #if HAS_VECTORS
-#define RUN_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
-#define QUAD_LANES ((ptrdiff_t)(16 / sizeof(REAL)))
+#define RUN_LANES VEC_LANES
 #else
 #define RUN_LANES 1
 #endif
@@ -30,8 +29,8 @@ static INLINE void NAME(copy_run)(ptrdiff_t n, const REAL *from, REAL *to)
     if (n == RUN_LANES) {
         NAME(store)(to, NAME(load)(from));
     } else if (n >= QUAD_LANES) {
-        *(NAME(quad) *)to = *(const NAME(quad) *)from;
-        *(NAME(quad) *)(to + n - QUAD_LANES) = *(const NAME(quad) *)(from + n - QUAD_LANES);
+        *(QUAD *)to = *(const QUAD *)from;
+        *(QUAD *)(to + n - QUAD_LANES) = *(const QUAD *)(from + n - QUAD_LANES);
     } else {
         to[0] = from[0];
         to[n / 2] = from[n / 2];
@@ -50,12 +49,12 @@ static INLINE void NAME(clear_run)(ptrdiff_t n, REAL *to)
 
 #if HAS_MASKS
 /* The lanes of which the bit is set, the others 0 and not read. */
-static INLINE NAME(vec) NAME(load_lanes)(const REAL *p, unsigned lanes)
+static INLINE VEC NAME(load_lanes)(const REAL *p, unsigned lanes)
 {
 #if IS_FLOAT
-    return (NAME(vec))_mm512_maskz_loadu_ps((__mmask16)lanes, p);
+    return (VEC)_mm512_maskz_loadu_ps((__mmask16)lanes, p);
 #else
-    return (NAME(vec))_mm512_maskz_loadu_pd((__mmask8)lanes, p);
+    return (VEC)_mm512_maskz_loadu_pd((__mmask8)lanes, p);
 #endif
 }
 
@@ -149,7 +148,6 @@ static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G,
 }
 
 #undef RUN_LANES
-#undef QUAD_LANES
 
 /* y[n, g, :] = scale sum_t x[n, taps[g, t], :] */
 static void NAME(average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image, const int *taps,

@@ -3,8 +3,6 @@
 #define STRIP 256
 
 #if HAS_VECTORS
-#define VEC NAME(vec)
-#define VEC_LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
 #define SYMV_ROWS 8
 
 /* y += what rows i to i + SYMV_ROWS - 1 of the triangle contribute to H x. */
@@ -120,8 +118,6 @@ static void NAME(solve)(ptrdiff_t k, ptrdiff_t n, const REAL *restrict R, ptrdif
 }
 
 #if HAS_VECTORS
-#undef VEC
-#undef VEC_LANES
 #undef SYMV_ROWS
 #endif
 #undef STRIP
