@@ -2,6 +2,7 @@
 
 from cython cimport floating
 
+from fastbp_c.optimizer cimport Step
 from fastbp_c.records cimport Layer
 
 
@@ -28,6 +29,13 @@ cdef void push_back(
 cdef void slot_gradient(
     const Layer *layer, Py_ssize_t N, const floating *x, const floating *dy, bint add_W, bint add_b, floating *g,
     floating *strip,
+) noexcept nogil
+
+cdef bint steps_in_strips(const Layer *layer, Py_ssize_t N) noexcept nogil
+
+cdef void slot_step(
+    const Layer *layer, Py_ssize_t N, const floating *x, const floating *dy, bint add_W, bint add_b, floating *g,
+    const Step *step,
 ) noexcept nogil
 
 cdef void slot_gradient_rows(

@@ -18,7 +18,8 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from fastbp_c cimport simd
-from fastbp_c.product cimport product
+from fastbp_c.optimizer cimport Step, update
+from fastbp_c.product cimport is_own, own_product, product
 from fastbp_c.records cimport AVERAGE, PRODUCT, Layer
 from fastbp_c.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO
 
@@ -27,6 +28,9 @@ cdef enum:
     # benches/bench_sharing.py
     STRIP = 1 << 13
     SHORTEST_STRIP = 16
+    # Elements of a matrix that a step takes at once: what it reads and writes fits the second-level cache.
+    # benches/bench_training.py
+    STEP_STRIP = 1 << 16
 
 
 cdef inline Py_ssize_t strip_rows(const Layer *layer) noexcept nogil:
@@ -177,6 +181,38 @@ cdef void slot_gradient(
     if layer.kind != PRODUCT:
         return
     matrix_gradient(layer, N, x, dy, add_W, g + layer.W, strip)
+    if layer.b >= 0:
+        simd.column_sums(N * layer.n_out // layer.n_b, layer.n_b, dy, add_b, g + layer.b)
+
+
+cdef bint steps_in_strips(const Layer *layer, Py_ssize_t N) noexcept nogil:
+    """Whether the layer is one for slot_step: its matrix its own, and large"""
+    return (layer.kind == PRODUCT and layer.taps == NULL and layer.settled == layer.W and layer.opens_W
+            and layer.rows * layer.columns >= 2 * STEP_STRIP
+            and is_own(layer.rows, layer.columns, N * layer.groups))
+
+
+cdef void slot_step(
+    const Layer *layer, Py_ssize_t N, const floating *x, const floating *dy, bint add_W, bint add_b, floating *g,
+    const Step *step,
+) noexcept nogil:
+    """slot_gradient, and the step of the matrix, by strips of its rows
+
+    What has been added up is used while it is in cache, and each strip's gradient is written over the one before.
+    """
+    cdef Py_ssize_t I = layer.rows, O = layer.columns, first = 0, rows = max(1, STEP_STRIP // layer.columns), count
+    cdef const floating *inner = dy if layer.transposed else x
+    cdef const floating *outer = x if layer.transposed else dy
+    cdef floating *dW = g + layer.W
+    while first < I:
+        count = min(rows, I - first)
+        # dW[i, o] (+)= inner[r, first + i]^T outer[r, o]
+        own_product(count, O, N * layer.groups, inner + first, 1, I, outer, O, 1, FBP_ADD if add_W else FBP_ZERO,
+                    <const floating *> NULL, dW)
+        update(step, layer.W + first * O, count * O, dW)
+        if add_W:
+            dW += count * O
+        first += count
     if layer.b >= 0:
         simd.column_sums(N * layer.n_out // layer.n_b, layer.n_b, dy, add_b, g + layer.b)
 

@@ -99,6 +99,12 @@ cdef class Plan:
             seen |= {layer.W, layer.b}
         if not set(places) <= seen:
             raise ValueError("slots: expected every slot to be used by a layer, got one that is not")
+        settled = 0
+        ends = {start: start + rows * columns for start, (rows, columns) in zip(places, self.slots)}
+        for l in range(last + 1):
+            layer = &self.net.layers[l]
+            layer.settled = settled
+            settled = max(settled, ends.get(layer.W, 0), ends.get(layer.b, 0))
         self.net.n_inputs = self.net.layers[0].n_in
         self.net.n_outputs = self.net.layers[last].n_out
         self.net.n_parameters = place
@@ -249,12 +255,12 @@ cdef class Plan:
                 value = batch_gradient(&self.net, error, N, NULL, <const float *> cnp.PyArray_DATA(p),
                                        <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T),
                                        <const float *> w, <float> scale, <float *> cnp.PyArray_DATA(g),
-                                       <float *> work.memory)
+                                       <float *> work.memory, NULL)
             else:
                 value = batch_gradient(&self.net, error, N, NULL, <const double *> cnp.PyArray_DATA(p),
                                        <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T),
                                        <const double *> w, scale, <double *> cnp.PyArray_DATA(g),
-                                       <double *> work.memory)
+                                       <double *> work.memory, NULL)
         self.give(work)
         return value
 

@@ -27,13 +27,24 @@ cdef inline int n_states(const Rule *rule) noexcept nogil:
     return 0 if rule.momentum == 0 else 1
 
 
-cdef inline void update(
-    const Rule *rule, Py_ssize_t n, const floating *g, floating *p, floating *first, floating *second,
-    double beta1_power, double beta2_power,
-) noexcept nogil:
-    """One step: p, and the running moments in first and second, from the gradient g; beta_power is beta^t at step t"""
+cdef struct Step:
+    # A step of the rule on parameters p, which remembers its running moments in first and second (NULL if not needed).
+    const Rule *rule
+    void *p
+    void *first
+    void *second
+    double beta1_power, beta2_power     # beta^t at step t
+
+
+cdef inline void update(const Step *step, Py_ssize_t place, Py_ssize_t n, const floating *g) noexcept nogil:
+    """The step of n parameters from that place on, g being their gradient"""
+    cdef const Rule *rule = step.rule
+    cdef floating *p = <floating *> step.p + place
+    cdef floating *first = <floating *> step.first
+    cdef floating *second = <floating *> step.second
     if rule.kind == RULE_SGD:
-        simd.sgd(n, g, p, first, rule.learning_rate, rule.momentum, rule.nesterov, rule.weight_decay)
+        simd.sgd(n, g, p, first + place if first != NULL else NULL, rule.learning_rate, rule.momentum, rule.nesterov,
+                 rule.weight_decay)
     else:
-        simd.adam(n, g, p, first, second, rule.learning_rate / (1 - beta1_power), rule.beta1, rule.beta2,
-                  1 / sqrt(1 - beta2_power), rule.epsilon, rule.learning_rate * rule.weight_decay)
+        simd.adam(n, g, p, first + place, second + place, rule.learning_rate / (1 - step.beta1_power), rule.beta1,
+                  rule.beta2, 1 / sqrt(1 - step.beta2_power), rule.epsilon, rule.learning_rate * rule.weight_decay)

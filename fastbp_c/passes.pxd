@@ -2,6 +2,7 @@
 
 from cython cimport floating
 
+from fastbp_c.optimizer cimport Step
 from fastbp_c.records cimport Layer, Net
 
 
@@ -60,7 +61,7 @@ cdef double batch_loss(
 
 cdef double batch_gradient(
     const Net *net, int error, Py_ssize_t N, const Py_ssize_t *order, const floating *p, const floating *X,
-    const floating *T, const floating *weight, floating scale, floating *g, floating *work,
+    const floating *T, const floating *weight, floating scale, floating *g, floating *work, const Step *step,
 ) noexcept nogil
 
 cdef void sample_gradients(

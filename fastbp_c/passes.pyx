@@ -11,9 +11,15 @@ from cython cimport floating
 from libc.string cimport memset
 
 from fastbp_c cimport simd
-from fastbp_c.linear cimport linear_forward, push_back, push_forward, slot_gradient, slot_gradient_rows
+from fastbp_c.linear cimport (
+    linear_forward, push_back, push_forward, slot_gradient, slot_gradient_rows, slot_step, steps_in_strips,
+)
+from fastbp_c.optimizer cimport Step, update
 from fastbp_c.records cimport Layer, Net, pitch
 from fastbp_c.simd cimport FBP_IDENTITY, FBP_SOFTMAX
+
+cdef enum:
+    LONG_STEP = 1 << 12     # parameters: from here on a step of them is not made longer by being made in pieces
 
 
 cdef void forward(
@@ -77,15 +83,31 @@ cdef void deltas(const Net *net, Py_ssize_t N, const floating *p, floating *work
 
 
 cdef void gradient(
-    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, floating *work,
+    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, floating *work, const Step *step,
 ) noexcept nogil:
-    """dE/dW^l = z^(l-1)^T delta^l, dE/db^l = sum_n delta^l_n, every use of a slot adding its term   (PRML 5.53)"""
-    cdef Py_ssize_t block = pitch(N), l
+    """dE/dW^l = z^(l-1)^T delta^l, dE/db^l = sum_n delta^l_n, every use of a slot adding its term   (PRML 5.53)
+
+    If there is a step, it is made as soon as enough of the gradient is complete, and g is only work.
+    """
+    cdef Py_ssize_t block = pitch(N), l, size, todo = net.n_parameters
     cdef const Layer *layer
+    cdef const floating *x
+    cdef const floating *delta
     for l in range(net.n_layers - 1, -1, -1):
         layer = &net.layers[l]
-        slot_gradient(layer, N, layer_input(net, l, block, X, work), work + layer.delta * block,
-                      accumulate or not layer.opens_W, accumulate or not layer.opens_b, g, strip(net, block, work))
+        x = layer_input(net, l, block, X, work)
+        delta = work + layer.delta * block
+        if step != NULL and steps_in_strips(layer, N):
+            size = layer.rows * layer.columns
+            slot_step(layer, N, x, delta, accumulate, accumulate or not layer.opens_b, g, step)
+            update(step, layer.W + size, todo - layer.W - size, g + layer.W + size)
+            todo = layer.W
+            continue
+        slot_gradient(layer, N, x, delta, accumulate or not layer.opens_W, accumulate or not layer.opens_b, g,
+                      strip(net, block, work))
+        if step != NULL and (l == 0 or todo - layer.settled >= LONG_STEP):
+            update(step, layer.settled, todo - layer.settled, g + layer.settled)
+            todo = layer.settled
 
 
 cdef void gradient_rows(
@@ -151,11 +173,12 @@ cdef double batch_loss(
 
 cdef double batch_gradient(
     const Net *net, int error, Py_ssize_t N, const Py_ssize_t *order, const floating *p, const floating *X,
-    const floating *T, const floating *weight, floating scale, floating *g, floating *work,
+    const floating *T, const floating *weight, floating scale, floating *g, floating *work, const Step *step,
 ) noexcept nogil:
     """g = scale sum_n weight_n dE_n/dw, overwritten; returns sum_n weight_n E_n
 
     The batch is rows order[0] to order[N - 1] of X and T (weight goes with the batch's own numbers), or the first N.
+    If there is a step, p is given it and g is only work; N is at least 1 then.
     """
     cdef Py_ssize_t start = 0, rows, block, D = net.n_inputs, K = net.n_outputs
     cdef const floating *x
@@ -174,7 +197,7 @@ cdef double batch_gradient(
             simd.gather(rows, K, order + start, T, work + net.T * block)
         value += output_delta(net, error, rows, p, x, t, part(weight, start), scale, work, 1)
         deltas(net, rows, p, work, False)
-        gradient(net, rows, x, start > 0, g, work)
+        gradient(net, rows, x, start > 0, g, work, step if start + rows == N else NULL)
         start += rows
     return value
 

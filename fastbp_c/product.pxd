@@ -16,21 +16,33 @@ cdef enum:
     SMALL_RESULT = 1 << 14
 
 
+cdef inline bint is_own(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """Whether the own kernels compute products of that size"""
+    return kernels_f.gemm != NULL and (<double> M * N * K <= own_limit or 0 < own_limit and M * N <= SMALL_RESULT)
+
+
+cdef inline void own_product(
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const floating *A, Py_ssize_t a_row, Py_ssize_t a_col,
+    const floating *B, Py_ssize_t b_row, Py_ssize_t b_col, int start, const floating *bias, floating *C,
+) noexcept nogil:
+    """C[m, n] = start[m, n] + A(m, k) B(k, n), of which a step in m, k or n leads as far as given; see gemm.inc.h"""
+    if floating is float:
+        kernels_f.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, N, start, bias)
+    else:
+        kernels_d.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, N, start, bias)
+
+
 cdef inline void product(
     bint trans_a, bint trans_b, Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const floating *A, const floating *B,
     int start, const floating *bias, floating *C,
 ) noexcept nogil:
     """C[m, n] = start[m, n] + op(A)[m, k] op(B)[k, n]   start: FBP_ZERO, FBP_ADD (C itself), FBP_BIAS (bias[n])"""
-    cdef Py_ssize_t a_row = 1 if trans_a else K, a_col = M if trans_a else 1
-    cdef Py_ssize_t b_row = 1 if trans_b else N, b_col = K if trans_b else 1
     cdef Py_ssize_t m
     if M == 0 or N == 0:
         return
-    if kernels_f.gemm != NULL and (<double> M * N * K <= own_limit or 0 < own_limit and M * N <= SMALL_RESULT):
-        if floating is float:
-            kernels_f.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, N, start, bias)
-        else:
-            kernels_d.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, N, start, bias)
+    if is_own(M, N, K):
+        own_product(M, N, K, A, 1 if trans_a else K, M if trans_a else 1, B, 1 if trans_b else N, K if trans_b else 1,
+                    start, bias, C)
         return
     if start == FBP_BIAS:
         for m in range(M):

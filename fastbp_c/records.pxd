@@ -27,6 +27,7 @@ cdef struct Layer:
     Py_ssize_t W, b             # the slots' places in the parameter vector; b is -1 without a bias
     Py_ssize_t n_b              # length of the bias; it is added to every n_b outputs
     bint opens_W, opens_b       # of all uses of the slot, the one that the gradient pass meets first
+    Py_ssize_t settled          # place from which on no layer below this one has anything to add to the gradient
     int *taps                   # (G, n_taps): the pixels of every patch, -1 outside the image; NULL without patches
     fbp_span *spans             # (G, n_spans): the same by taps that lie side by side
     Py_ssize_t n_taps, n_spans, channels

@@ -12,7 +12,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastbp_c._check cimport check_vector
 from fastbp_c.network cimport Plan
-from fastbp_c.optimizer cimport Optimizer, Rule, n_states, update
+from fastbp_c.optimizer cimport Optimizer, Rule, Step, n_states
 from fastbp_c.passes cimport batch_gradient
 from fastbp_c.records cimport PRODUCT, Layer, Net, work_size
 from fastbp_c.workspace cimport Workspace
@@ -56,17 +56,20 @@ cdef double train(
     The rows are those that `order` names, or the first N. powers holds beta1^t and beta2^t.
     """
     cdef Py_ssize_t start = 0, rows
+    cdef Step step
     cdef double value = 0
+    step.rule, step.p, step.first, step.second = rule, p, first, second
     while start < N:
         rows = min(batch_size, N - start)
-        if order == NULL:
-            value += batch_gradient(net, error, rows, NULL, p, X + start * net.n_inputs, T + start * net.n_outputs,
-                                    NULL, <floating> (1.0 / rows), g, work)
-        else:
-            value += batch_gradient(net, error, rows, order + start, p, X, T, NULL, <floating> (1.0 / rows), g, work)
         powers[0] *= rule.beta1
         powers[1] *= rule.beta2
-        update(rule, net.n_parameters, g, p, first, second, powers[0], powers[1])
+        step.beta1_power, step.beta2_power = powers[0], powers[1]
+        if order == NULL:
+            value += batch_gradient(net, error, rows, NULL, p, X + start * net.n_inputs, T + start * net.n_outputs,
+                                    NULL, <floating> (1.0 / rows), g, work, &step)
+        else:
+            value += batch_gradient(net, error, rows, order + start, p, X, T, NULL, <floating> (1.0 / rows), g, work,
+                                    &step)
         start += rows
     return value
 
