@@ -5,6 +5,7 @@
 #if HAS_VECTORS
 #include "vector.inc.h"
 #endif
+#include "run.inc.h"
 #include "transpose.inc.h"
 #if HAS_VECTORS
 #include "gemm.inc.h"

@@ -60,8 +60,7 @@ static void NAME(triangles)(ptrdiff_t N, ptrdiff_t width, const REAL *restrict x
 {
     for (ptrdiff_t n = 0; n < N; n++)
         for (ptrdiff_t i = 0; i < width; i++, x += width) {
-            SIMD()
-            for (ptrdiff_t j = i; j < width; j++) y[j - i] = x[j];
+            NAME(copy_run)(width - i, x + i, y);
             y += width - i;
         }
 }
@@ -74,8 +73,7 @@ static void NAME(pair_products)(ptrdiff_t N, ptrdiff_t width, ptrdiff_t i, ptrdi
         ptrdiff_t left = count, from = j;
         for (ptrdiff_t k = i; left > 0; from = ++k) {
             const ptrdiff_t run = width - from < left ? width - from : left;
-            SIMD()
-            for (ptrdiff_t t = 0; t < run; t++) y[t] = z[k] * z[from + t];
+            NAME(scale_run)(run, z[k], z + from, y);
             y += run;
             left -= run;
         }

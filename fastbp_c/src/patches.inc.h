@@ -6,41 +6,6 @@
  * taps each, of which those that are inside the image lie there side by side: see fbp_span. A 3 x 3 patch is three spans
  * of 3 C numbers. */
 
-/* Runs are often shorter than a vector, and always too short for a call of memcpy. */
-#if HAS_VECTORS
-#define RUN_LANES VEC_LANES
-#else
-#define RUN_LANES 1
-#endif
-
-/* to[i] = from[i] */
-static INLINE void NAME(copy_run)(ptrdiff_t n, const REAL *from, REAL *to)
-{
-#if HAS_VECTORS
-    for (; n > RUN_LANES; n -= RUN_LANES, from += RUN_LANES, to += RUN_LANES) {
-        OPAQUE(to); /* or the compiler makes it a memmove after all */
-        NAME(store)(to, NAME(load)(from));
-    }
-#endif
-#if HAS_MASKS
-    NAME(store_part)(to, NAME(load_part)(from, n), n);
-#elif HAS_VECTORS
-    /* Two that overlap do for any number in between. */
-    if (n == RUN_LANES) {
-        NAME(store)(to, NAME(load)(from));
-    } else if (n >= QUAD_LANES) {
-        *(QUAD *)to = *(const QUAD *)from;
-        *(QUAD *)(to + n - QUAD_LANES) = *(const QUAD *)(from + n - QUAD_LANES);
-    } else {
-        to[0] = from[0];
-        to[n / 2] = from[n / 2];
-        to[n - 1] = from[n - 1];
-    }
-#else
-    for (ptrdiff_t i = 0; i < n; i++) to[i] = from[i];
-#endif
-}
-
 /* to[i] = 0 */
 static INLINE void NAME(clear_run)(ptrdiff_t n, REAL *to)
 {
@@ -70,21 +35,6 @@ static INLINE void NAME(copy_quad)(const REAL *from, unsigned lanes, REAL *to, p
 }
 #endif
 
-/* to[i] += from[i] */
-static INLINE void NAME(add_run)(ptrdiff_t n, const REAL *from, REAL *to)
-{
-    ptrdiff_t i = 0;
-#if HAS_MASKS
-    for (; i + RUN_LANES < n; i += RUN_LANES) NAME(store)(to + i, NAME(load)(to + i) + NAME(load)(from + i));
-    NAME(store_part)(to + i, NAME(load_part)(to + i, n - i) + NAME(load_part)(from + i, n - i), n - i);
-#else
-#if HAS_VECTORS
-    for (; i + RUN_LANES <= n; i += RUN_LANES) NAME(store)(to + i, NAME(load)(to + i) + NAME(load)(from + i));
-#endif
-    for (; i < n; i++) to[i] += from[i];
-#endif
-}
-
 /* patches[r - first, t, :] = x[r / G, taps[r % G, t], :], 0 outside, for `count` rows from `first` on */
 static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, ptrdiff_t S, ptrdiff_t step,
                                  ptrdiff_t C, ptrdiff_t image, const fbp_span *spans, const REAL *x, REAL *patches)
@@ -99,15 +49,15 @@ static void NAME(gather_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G, 
         if (n <= QUAD_LANES) {
             for (ptrdiff_t s = 0; s < S; s++, span++, patches += n)
                 NAME(copy_quad)(x + span->pixel * C, span->lanes, patches, n);
-        } else if (n <= RUN_LANES) {
+        } else if (n <= VEC_LANES) {
             for (ptrdiff_t s = 0; s < S; s++, span++, patches += n)
                 NAME(store_part)(patches, NAME(load_lanes)(x + span->pixel * C, span->lanes), n);
-        } else if (n <= 2 * RUN_LANES) {
+        } else if (n <= 2 * VEC_LANES) {
             for (ptrdiff_t s = 0; s < S; s++, span++, patches += n) {
                 const REAL *from = x + span->pixel * C;
                 NAME(store)(patches, NAME(load_lanes)(from, span->lanes));
-                NAME(store_part)(patches + RUN_LANES, NAME(load_lanes)(from + RUN_LANES, span->lanes >> RUN_LANES),
-                                 n - RUN_LANES);
+                NAME(store_part)(patches + VEC_LANES, NAME(load_lanes)(from + VEC_LANES, span->lanes >> VEC_LANES),
+                                 n - VEC_LANES);
             }
         } else
 #endif
@@ -146,8 +96,6 @@ static void NAME(scatter_patches)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t G,
         }
     }
 }
-
-#undef RUN_LANES
 
 /* y[n, g, :] = scale sum_t x[n, taps[g, t], :] */
 static void NAME(average)(ptrdiff_t N, ptrdiff_t G, ptrdiff_t T, ptrdiff_t C, ptrdiff_t image, const int *taps,
