@@ -85,24 +85,7 @@ cdef size_t scratch(const Net *net, const Sizes *sizes) noexcept nogil:
         if net.layers[l].kind == MAXIMUM:
             whole = N
     return (2 * padded(N * sizes.R * width) + padded(N * max(1, sizes.R)) + 4 * padded(N * width)
-            + padded(N * net.n_outputs * net.n_outputs) + padded(whole * width * width))
-
-
-cdef void output_diagonal(
-    const Net *net, const Wanted *wanted, Py_ssize_t N, const floating *a, const floating *T, const floating *weight,
-    floating *t, floating *M, floating *work,
-) noexcept nogil:
-    """t[n, k] = M_kk of sample n, by M (N, K, K) where it is not diagonal"""
-    cdef Py_ssize_t K = net.n_outputs, n, k
-    cdef int activation = net.layers[net.n_layers - 1].activation
-    if activation == FBP_SOFTMAX:
-        simd.error_curvature(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale,
-                             wanted.gauss_newton, M, work)
-        for n in range(N):
-            for k in range(K):
-                t[n * K + k] = M[(n * K + k) * K + k]
-        return
-    simd.error_diagonal(activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale, wanted.gauss_newton, t)
+            + padded(whole * width * width))
 
 
 cdef void new_rows(
@@ -205,7 +188,6 @@ cdef void chunk(
     cdef floating *t_back = carve(&rest, sizes.rows * width)
     cdef floating *q = carve(&rest, sizes.rows * width)
     cdef floating *x2 = carve(&rest, sizes.rows * width)
-    cdef floating *M = carve(&rest, sizes.rows * K * K)
     cdef floating *unit = rest
     groups.count = 0
     if bent:
@@ -219,7 +201,8 @@ cdef void chunk(
         groups.sizes[0], groups.count, R = K, 1, K
         memset(t, 0, N * K * sizeof(floating))
     else:
-        output_diagonal(net, wanted, N, a, T, weight, t, M, q)
+        simd.error_diagonal(net.layers[last].activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale,
+                            wanted.gauss_newton, t)
     dense = groups.count == 0       # t is not 0
     for l in range(last, sizes.lowest - 1, -1):
         visit(net, l, N, groups, layer_input(net, l, block, X, work), c, rows, t, q, x2, g, d, work)

@@ -177,7 +177,7 @@ cdef inline void error_diagonal(
     int activation, int error, Py_ssize_t N, Py_ssize_t K, const floating *a, const floating *t,
     const floating *weight, floating scale, bint gauss_newton, floating *m,
 ) noexcept nogil:
-    """m[n] = scale weight_n diag M_n for elementwise activations, whose M is diagonal"""
+    """m[n] = scale weight_n diag M_n"""
     if floating is float:
         kernels_f.error_diagonal(activation, error, N, K, a, t, weight, scale, gauss_newton, m)
     else:

@@ -14,23 +14,32 @@ static void NAME(elementwise_curvature)(int activation, int error, ptrdiff_t cou
     }
 }
 
-/* M of one row of softmax. y is scratch. */
-static void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *a, const REAL *t, REAL c,
-                                    int gauss_newton, REAL *M, REAL *y)
+/* The largest of a row of softmax outputs, and what the others sum up to. */
+static ptrdiff_t NAME(top_output)(ptrdiff_t K, const REAL *y, REAL *not_top)
 {
-    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
+    double others = 0;
     ptrdiff_t top = 0;
-    while (top < K - 1 && y[top] < 1) top++;
-    for (ptrdiff_t k = 0; k < K; k++) y[k] /= 1 + r;
+    for (ptrdiff_t k = 1; k < K; k++) top = y[k] > y[top] ? k : top;
+    for (ptrdiff_t k = 0; k < K; k++) others += k == top ? 0 : y[k];
+    *not_top = (REAL)others;
+    return top;
+}
 
+/* M of one row of softmax, from its outputs; or its diagonal, which may take their place. */
+static INLINE void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *y, const REAL *t, REAL c,
+                                           int gauss_newton, const int full, REAL *M)
+{
+    const ptrdiff_t next = full ? K + 1 : 1;
+    REAL not_top;
+    const ptrdiff_t top = NAME(top_output)(K, y, &not_top);
     if (error == FBP_CROSS_ENTROPY) {
         /* M = s (diag y - y y^T), s = sum_k t_k */
         double s = 0;
         for (ptrdiff_t k = 0; k < K; k++) s += t[k];
         const REAL cs = (REAL)(c * s);
         for (ptrdiff_t k = 0; k < K; k++) {
-            M[k * K + k] = cs * y[k] * (y[k] == y[top] ? not_top : 1 - y[k]);
-            for (ptrdiff_t l = 0; l < k; l++) M[k * K + l] = M[l * K + k] = -cs * (y[k] * y[l]);
+            M[k * next] = cs * y[k] * (k == top ? not_top : 1 - y[k]);
+            for (ptrdiff_t l = 0; full && l < k; l++) M[k * K + l] = M[l * K + k] = -cs * (y[k] * y[l]);
         }
         return;
     }
@@ -52,8 +61,8 @@ static void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *a, const
         const double y_k = y[k], g_k = gauss_newton ? 0 : f_k - mean;
         const double slope = k == top ? not_top - y_k : 1 - 2 * y_k;
         const double spread = k == top ? (double)not_top * not_top + others : 1 - 2 * y_k + norm;
-        M[k * K + k] = (REAL)(c * y_k * (g_k * slope + y_k * spread));
-        for (ptrdiff_t l = 0; l < k; l++) {
+        M[k * next] = (REAL)(c * y_k * (g_k * slope + y_k * spread));
+        for (ptrdiff_t l = 0; full && l < k; l++) {
             const REAL f_l = l == top ? 0 : y[l] - t[l] - d_top;
             const double y_l = y[l], g_l = gauss_newton ? 0 : f_l - mean;
             const double y_plus_v = k == top ? y_l + v_top : l == top ? y_k + v_top : y_k + (y_l - norm);
@@ -70,9 +79,14 @@ static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdif
 {
     if (K == 0) return;
     if (activation == FBP_SOFTMAX) {
-        for (ptrdiff_t n = 0; n < N; n++)
-            NAME(softmax_curvature)(error, K, a + n * K, t + n * K, weight ? scale * weight[n] : scale, gauss_newton,
-                                    M + n * K * K, work);
+        /* The outputs lie at the end of M, of which no row reaches those that come after its own. */
+        const REAL *y = M + N * K * (K - 1);
+        NAME(softmax)(N, K, a, M + N * K * (K - 1));
+        for (ptrdiff_t n = 0; n < N; n++) {
+            memcpy(work, y + n * K, (size_t)K * sizeof(REAL));
+            NAME(softmax_curvature)(error, K, work, t + n * K, weight ? scale * weight[n] : scale, gauss_newton, 1,
+                                    M + n * K * K);
+        }
         return;
     }
     memset(M, 0, (size_t)(N * K * K) * sizeof(REAL));
@@ -88,14 +102,11 @@ static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdif
 }
 
 /* Of one row: F_rk = sqrt(y_r) (delta_rk - y_k) for the cross-entropy, y_r (delta_rk - y_k) for the squared error; 1 - y
- * at the top from the other outputs. The last row holds y until it is its turn. */
-static void NAME(softmax_factor)(int error, ptrdiff_t K, const REAL *a, REAL *F)
+ * at the top from the other outputs. y may be the last row of F. */
+static void NAME(softmax_factor)(int error, ptrdiff_t K, const REAL *y, REAL *F)
 {
-    REAL *y = F + (K - 1) * K;
-    const REAL r = NAME(softmax_exp)(K, a, NAME(max)(K, a), y), not_top = r / (1 + r);
-    ptrdiff_t top = 0;
-    while (top < K - 1 && y[top] < 1) top++;
-    for (ptrdiff_t k = 0; k < K; k++) y[k] /= 1 + r;
+    REAL not_top;
+    const ptrdiff_t top = NAME(top_output)(K, y, &not_top);
     for (ptrdiff_t l = 0; l < K; l++) {
         const REAL weight = error == FBP_CROSS_ENTROPY ? (REAL)sqrt(y[l]) : y[l];
         const REAL rest = y[l] == y[top] ? not_top : 1 - y[l];
@@ -108,7 +119,9 @@ static void NAME(softmax_factor)(int error, ptrdiff_t K, const REAL *a, REAL *F)
 static void NAME(output_factor)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *F)
 {
     if (activation == FBP_SOFTMAX) {
-        for (ptrdiff_t n = 0; n < N; n++) NAME(softmax_factor)(error, K, a + n * K, F + n * K * K);
+        REAL *y = F + N * K * (K - 1); /* as in error_curvature */
+        NAME(softmax)(N, K, a, y);
+        for (ptrdiff_t n = 0; n < N; n++) NAME(softmax_factor)(error, K, y + n * K, F + n * K * K);
         return;
     }
     memset(F, 0, (size_t)(N * K * K) * sizeof(REAL));
@@ -171,10 +184,17 @@ static void NAME(softmax_tangent)(int error, ptrdiff_t N, ptrdiff_t K, const REA
         NAME(softmax_row_tangent)(error, K, y, t, weight ? scale * weight[n] : scale, gauss_newton, v, out, work);
 }
 
-/* m[n] = scale weight_n diag M_n for elementwise activations, whose M is diagonal. */
+/* m[n] = scale weight_n diag M_n */
 static void NAME(error_diagonal)(int activation, int error, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                  const REAL *weight, REAL scale, int gauss_newton, REAL *m)
 {
+    if (K == 0) return;
+    if (activation == FBP_SOFTMAX) {
+        NAME(softmax)(N, K, a, m);
+        for (ptrdiff_t n = 0; n < N; n++, t += K, m += K)
+            NAME(softmax_curvature)(error, K, m, t, weight ? scale * weight[n] : scale, gauss_newton, 0, m);
+        return;
+    }
     for (ptrdiff_t begin = 0; begin < N * K; begin += LANES) {
         const ptrdiff_t count = N * K - begin < LANES ? N * K - begin : LANES;
         NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, m + begin);
