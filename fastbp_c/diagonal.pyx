@@ -30,7 +30,7 @@ import numpy as np
 cnp.import_array()
 
 cdef enum:
-    # Elements of the rows of a chunk (benches/bench_diagonal.py).
+    # Elements of the rows of a chunk, or as many as there are sums to add to (benches/bench_diagonal.py).
     CHUNK = 1 << 16
 
 
@@ -73,7 +73,7 @@ cdef Sizes sizes_of(const Net *net, const Wanted *wanted) noexcept nogil:
                 sizes.R += net.layers[l].n_out
     for l in range(net.n_layers):   # no row gets as far as the inputs
         width = max(width, net.layers[l].n_out)
-    sizes.rows = max(1, min(net.rows, CHUNK // (max(1, sizes.R) * width)))
+    sizes.rows = max(1, min(net.rows, max(CHUNK, net.n_parameters) // (max(1, sizes.R) * width)))
     return sizes
 
 
