@@ -28,7 +28,7 @@ def fastbp_call(sizes, X, T, V):
     net = fastbp.mlp(sizes, output="softmax")
     net.parameters = start(sizes, "float64")
     op = fastbp.HessianOperator(net, X, T)
-    v = V[:, 0].copy() if V.shape[1] == 1 else V
+    v = V[:, 0].copy() if V.shape[1] == 1 else np.asfortranarray(V)  # vectors one by one, as for the others
     return lambda: op @ v, lambda result: result.reshape(V.shape)
 
 

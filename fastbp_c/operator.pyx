@@ -86,9 +86,11 @@ cdef void forward_along(
         if l > 0:
             push_forward(layer, N, 1, p, tangent + net.layers[l - 1].z * block, True, Ra, chosen(layer, block, work),
                          strip(net, block, tangent))
-        memcpy(tangent + layer.z * block, Ra, N * layer.n_out * sizeof(floating))
         if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
-            simd.multiply(N, 1, layer.n_out, work + layer.h1 * block, tangent + layer.z * block)
+            simd.bend(N * layer.n_out, work + layer.h1 * block, Ra, <const floating *> NULL, <const floating *> NULL,
+                      tangent + layer.z * block)
+        elif l < net.n_layers - 1:
+            memcpy(tangent + layer.z * block, Ra, N * layer.n_out * sizeof(floating))
 
 
 cdef void back_along(
@@ -110,9 +112,8 @@ cdef void back_along(
             push_back(layer, N, 1, v, work + layer.delta * block, True, Rd, <const int *> NULL,
                       strip(net, block, tangent))
         if below.activation != FBP_IDENTITY:
-            simd.multiply(N, 1, below.n_out, work + below.h1 * block, Rd)
-            if bent:
-                simd.add_product(N * below.n_out, work + below.h2 * block, tangent + below.h1 * block, Rd)
+            simd.bend(N * below.n_out, work + below.h1 * block, Rd, work + below.h2 * block if bent else NULL,
+                      tangent + below.h1 * block, Rd)
 
 
 cdef void gradient_along(

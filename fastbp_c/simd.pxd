@@ -35,7 +35,7 @@ cdef extern from "kernels.h":
                             float *) noexcept nogil
         void (*square)(Py_ssize_t, const float *, float *) noexcept nogil
         void (*add)(Py_ssize_t, const float *, float *) noexcept nogil
-        void (*add_product)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*bend)(Py_ssize_t, const float *, const float *, const float *, const float *, float *) noexcept nogil
         void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*diagonal)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
         void (*triangles)(Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
@@ -88,7 +88,7 @@ cdef extern from "kernels.h":
                             double *) noexcept nogil
         void (*square)(Py_ssize_t, const double *, double *) noexcept nogil
         void (*add)(Py_ssize_t, const double *, double *) noexcept nogil
-        void (*add_product)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*bend)(Py_ssize_t, const double *, const double *, const double *, const double *, double *) noexcept nogil
         void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*diagonal)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
         void (*triangles)(Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
@@ -233,14 +233,14 @@ cdef inline void add(Py_ssize_t n, const floating *x, floating *y) noexcept nogi
         kernels_d.add(n, x, y)
 
 
-cdef inline void add_product(
-    Py_ssize_t n, const floating *x, const floating *y, floating *z
+cdef inline void bend(
+    Py_ssize_t n, const floating *h1, const floating *x, const floating *h2, const floating *r, floating *y
 ) noexcept nogil:
-    """z += x y"""
+    """y = h1 x + h2 r, or y = h1 x if h2 is NULL; y may be x"""
     if floating is float:
-        kernels_f.add_product(n, x, y, z)
+        kernels_f.bend(n, h1, x, h2, r, y)
     else:
-        kernels_d.add_product(n, x, y, z)
+        kernels_d.bend(n, h1, x, h2, r, y)
 
 
 cdef inline void transpose(

@@ -29,11 +29,16 @@ static void NAME(add)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y)
     for (ptrdiff_t i = 0; i < n; i++) y[i] += x[i];
 }
 
-/* z += x y */
-static void NAME(add_product)(ptrdiff_t n, const REAL *restrict x, const REAL *restrict y, REAL *restrict z)
+/* y = h1 x + h2 r, or y = h1 x if h2 is NULL. y may be x. */
+static void NAME(bend)(ptrdiff_t n, const REAL *h1, const REAL *x, const REAL *h2, const REAL *r, REAL *y)
 {
-    SIMD()
-    for (ptrdiff_t i = 0; i < n; i++) z[i] += x[i] * y[i];
+    if (h2) {
+        SIMD()
+        for (ptrdiff_t i = 0; i < n; i++) y[i] = h1[i] * x[i] + h2[i] * r[i];
+    } else {
+        SIMD()
+        for (ptrdiff_t i = 0; i < n; i++) y[i] = h1[i] * x[i];
+    }
 }
 
 /* y[n, j, i] = x[n, i, j] */

@@ -60,7 +60,7 @@ typedef struct {
         /* y += x */                                                                                         \
         void (*add)(ptrdiff_t n, const REAL *x, REAL *y);                                                    \
         /* z += x y */                                                                                       \
-        void (*add_product)(ptrdiff_t n, const REAL *x, const REAL *y, REAL *z);                             \
+        void (*bend)(ptrdiff_t n, const REAL *h1, const REAL *x, const REAL *h2, const REAL *r, REAL *y);    \
         /* y[n, j, i] = x[n, i, j] */                                                                        \
         void (*transpose)(ptrdiff_t N, ptrdiff_t rows, ptrdiff_t columns, const REAL *x, REAL *y);           \
         /* M[n, i, i] += d[n, i]; or, unless add, M[n] = diag d[n] */                                        \
