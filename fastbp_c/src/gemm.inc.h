@@ -161,7 +161,7 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
             if (b_col != 1) {
                 NAME(pack_transposed)(depth, width, panel, b_col, packed);
                 panel = packed, ld = PANEL;
-            } else if (M >= PACK_FROM_ROWS || (ahead && M >= 2 * TILE_ROWS) || (width < PANEL && !HAS_MASKS)) {
+            } else if (M >= PACK_FROM_ROWS || (ahead && M > 2 * TILE_ROWS) || (width < PANEL && !HAS_MASKS)) {
                 NAME(pack_rows)(depth, width, panel, b_row, packed);
                 panel = packed, ld = PANEL;
             }
