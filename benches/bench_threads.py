@@ -7,9 +7,15 @@ Two threads can only be as fast as the machine lets them: the row of the yardsti
 core. If its second column is not half of the first, somebody else has the other core, and the rows say nothing.
 """
 
+import os
+
+ALL_CORES = range(os.cpu_count() or 1)
+# In the process that measures, before the libraries count the cores they may use.
+if __name__ == "__main__" and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, ALL_CORES)
+
 import functools
 import hashlib
-import os
 import sys
 import threading
 import time
@@ -25,7 +31,7 @@ from support import data, name_of, record, start
 
 AREA = "Threads"
 ROUNDS = 15
-ALL_CORES = range(os.cpu_count() or 1)
+ASLEEP = 0.1  # seconds, after which threads of BLAS that have just been made have stopped waiting busily
 YARDSTICK = "yardstick, hashing"
 # What the threads are; sizes, batch, steps in a round. The last is large enough for BLAS.
 CASES = {
@@ -72,8 +78,6 @@ def timed(function):
 def measure(name, rounds):
     """[[wall seconds of the first way], [of the second]], a step; CPU seconds per wall second of the second."""
     sizes, batch, steps = CASES[name]
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, ALL_CORES)
     if name.startswith("two") or name == YARDSTICK:
         two = [trainer(sizes, batch, steps) if sizes else hashing(steps) for _ in range(2)]
         ways = [(1, lambda: [run() for run in two]), (1, lambda: side_by_side(two))]
@@ -82,14 +86,15 @@ def measure(name, rounds):
         run = trainer(sizes, batch, steps)
         ways = [(1, run), (2, run)]
     seconds, used = [[], []], []
-    for number in range(int(rounds) + 1):
+    for _ in range(int(rounds)):
         for way, (blas_threads, function) in enumerate(ways):
             with threadpoolctl.threadpool_limits(blas_threads):
+                time.sleep(ASLEEP)
+                function()  # warms up
                 wall, cpu = timed(function)
-            if number:  # the first is for warming up
-                seconds[way].append(wall / steps)
-                if way == 1:
-                    used.append(cpu / wall)
+            seconds[way].append(wall / steps)
+            if way == 1:
+                used.append(cpu / wall)
     return {"seconds": seconds, "cores": float(np.median(used))}
 
 
