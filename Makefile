@@ -63,7 +63,7 @@ bench: .venv-bench/peers-$(VERSION) build/in-place-$(VERSION)
 bench-quick: build/in-place-$(VERSION)
 	.venv/bin/python -m pytest benches --benchmark-disable $(ARGS)
 
-# The latest `make bench` into docs/benchmarks.md, its pictures and the table of README.md.
+# The latest `make bench` into docs/benchmarks.md, its pictures, and the tables of README.md and other pages.
 bench-publish: .venv-bench/installed-$(VERSION)
 	.venv-bench/bin/python benches/report.py --publish $(ARGS)
 

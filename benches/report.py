@@ -2,7 +2,7 @@
 
 python benches/report.py [--run FILE] [--pictures FOLDER] [--publish]
 
-Without a file: the latest run. `--publish` writes docs/benchmarks.md, its pictures, and README.md's tables.
+Without a file: the latest run. `--publish` writes docs/benchmarks.md, its pictures, and the tables of other pages.
 """
 
 import argparse
@@ -20,12 +20,8 @@ FLOORS = ("copy", "memset")  # columns to compare with which are nobody's implem
 LEVEL = 0.98  # less than this of a peer's speed is behind: two equal programs differ by as much from run to run
 RATES = {"flops/s": ("flops", "GF/s"), "elements/s": ("elements", "G/s")}
 MARKED = re.compile(r"<!-- bench: (.*?) -->\n.*?<!-- /bench -->", re.DOTALL)
-HEADLINE_COLUMNS = {
-    "NumPy by hand": "NumPy",
-    "PyTorch": "PyTorch",
-    "JAX, a call a step": "JAX step",
-    "JAX, compiled loop": "JAX scan",
-}
+SHORT = ("README.md", "docs/curvature.md", "docs/inverse.md")  # what has marks
+TITLES = {"JAX step": "JAX, a call a step", "JAX scan": "JAX, compiled loop"}  # where ways of a peer stay apart
 
 
 def main():
@@ -33,7 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=LATEST, metavar="FILE", help="of pytest-benchmark's storage")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="PNG and SVG")
-    parser.add_argument("--publish", action="store_true", help="into docs/ and README.md")
+    parser.add_argument("--publish", action="store_true", help="into README.md and docs/")
     options = parser.parse_args()
     run = results.load(options.run)
     if options.publish:
@@ -52,15 +48,15 @@ def draw(run, folder):
 
 
 def publish(run):
-    """The page, its pictures, and the tables that README has between `<!-- bench: area -->` and `<!-- /bench -->`."""
+    """The page, its pictures, and the tables that others have between `<!-- bench: area -->` and `<!-- /bench -->`."""
     images = draw(run, IMAGES)
     page = [text_of(run), "", "## Pictures", ""]
     page += [f"![{title}]({path.relative_to(ROOT / 'docs').as_posix()})\n" for title, path in images.items()]
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(page), encoding="utf-8")
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    new = MARKED.sub(lambda old: f"<!-- bench: {old[1]} -->\n\n{headline(run, old[1])}\n\n<!-- /bench -->", text)
-    readme.write_text(new, encoding="utf-8")
+    for name in SHORT:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        new = MARKED.sub(lambda old: f"<!-- bench: {old[1]} -->\n\n{headline(run, old[1])}\n\n<!-- /bench -->", text)
+        (ROOT / name).write_text(new, encoding="utf-8")
 
 
 def text_of(run):
@@ -181,29 +177,32 @@ def growth(benches):
 
 
 def headline(run, area):
-    """An area for the README: times of fastbp, ratios of the best of each peer's ways."""
+    """An area in short: times of fastbp, ratios of the best of each peer's ways."""
     rows = [bench for bench in results.benches_of(run) if bench.area == area]
     if not rows:
         raise SystemExit(f"This run has no area {area!r}.")
-    dtype, machine = rows[0].dtype, rows[0].machine
-    names = list(results.by(rows, "implementation"))
-    columns = {title: [name for name in names if name.startswith(peer)] for title, peer in HEADLINE_COLUMNS.items()}
-    columns = {title: peers for title, peers in columns.items() if peers}
-    lines = ["| network, batch | limit | fastbp | " + " | ".join(columns) + " |", "|---" * (len(columns) + 3) + "|"]
+    columns = {}
+    for name in results.by(rows, "implementation"):
+        if not name.startswith("fastbp") and name not in FLOORS:
+            columns.setdefault(TITLES.get(name, name.split(",")[0]), []).append(name)
+    lines = ["| | limit | fastbp | " + " | ".join(columns) + " |", "|---" * (len(columns) + 3) + "|"]
     for row, in_row in results.by(rows, "row").items():
         found = {bench.implementation: bench.value for bench in in_row}
         mine = in_row[0]
-        cells = [row.replace("batch ", ""), show(mine, mine.limit), show(mine, mine.value)]
+        cells = [row, show(mine, mine.limit), show(mine, mine.value)]
         for peers in columns.values():
-            ratio = min((found[name] for name in peers if name in found), default=np.nan) / mine.value
-            digits = f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2g} ×"
-            cells.append(f"**{digits}**" if ratio < LEVEL else digits)
+            ratio = min((found[name] for name in peers if name in found), default=None)
+            cells.append("–" if ratio is None else short_ratio(ratio / mine.value))
         lines.append("| " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        f"{caption(run)}. The limit: {machine.speeds[dtype] / 1e9:.0f} GF/s in {dtype}, measured in the same run.",
-    ]
+    speeds = ", ".join(f"{rows[0].machine.speeds[kind] / 1e9:.0f} GF/s in {kind}" for kind in results.by(rows, "dtype"))
+    lines += ["", f"{caption(run)}. The limit: {speeds}, measured in the same run."]
     return "\n".join(lines)
+
+
+def short_ratio(ratio):
+    """Two digits, in bold where fastbp is behind."""
+    digits = f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2g} ×"
+    return f"**{digits}**" if ratio < LEVEL else digits
 
 
 def cell(bench, mine, name, ours):

@@ -75,7 +75,8 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
 /* All rows of one panel. Rows are cut as evenly as they go: three tiles of 11, 11 and 10 beat 12, 12 and 8. */
 #define TILE(rows)                                                                                             \
     case rows:                                                                                                 \
-        NAME(tile)(rows, vecs, whole, ahead, last, K, A, a_row, a_col, B, ldb, C, ldc, start, bias, next, next_row); \
+        NAME(tile)(rows, vecs, whole, ahead, last, K, A, a_row, a_col, B, ldb, C, ldc, start, bias, next,      \
+                   next_row);                                                                                  \
         break;
 #define DEFINE_PANEL(name, vecs, whole, ahead)                                                                 \
     static NOINLINE void NAME(name)(ptrdiff_t last, ptrdiff_t M, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,  \
@@ -167,16 +168,14 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
             }
             if (width == PANEL && ahead)
                 NAME(panel_2_ahead)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
-                                  next_row);
+                                    next_row);
             else if (width == PANEL)
-                NAME(panel_2)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
-                              next_row);
+                NAME(panel_2)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next, next_row);
             else if (width > VEC_LANES)
                 NAME(panel_2_part)(width - VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
-                              next_row);
+                                   next_row);
             else
-                NAME(panel_1_part)(width, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
-                              next_row);
+                NAME(panel_1_part)(width, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next, next_row);
         }
         start = FBP_ADD;
         k += depth;

@@ -6,6 +6,7 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define INLINE __forceinline
+#define NOINLINE __declspec(noinline)
 #define restrict __restrict
 #define SIMD(clauses)
 #else
@@ -25,7 +26,7 @@
 #define HAS_VECTORS 1
 #endif
 
-#if defined(__has_builtin)
+#if HAS_VECTORS && defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define HAS_SHUFFLE 1
 #endif
