@@ -88,7 +88,8 @@ cdef extern from "kernels.h":
                             double *) noexcept nogil
         void (*square)(Py_ssize_t, const double *, double *) noexcept nogil
         void (*add)(Py_ssize_t, const double *, double *) noexcept nogil
-        void (*bend)(Py_ssize_t, const double *, const double *, const double *, const double *, double *) noexcept nogil
+        void (*bend)(Py_ssize_t, const double *, const double *, const double *, const double *,
+                     double *) noexcept nogil
         void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*diagonal)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
         void (*triangles)(Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
