@@ -17,6 +17,7 @@ from pytest_benchmark.utils import load_timer
 
 import limits
 import machine
+import results
 import support
 from interleave import Interleaved
 
@@ -78,5 +79,5 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
     output_json["builds"] = sorted({config.stash[build], machine.fingerprint()})
     for bench in output_json["benchmarks"]:
         info, rounds = bench["extra_info"], bench["stats"].pop("data", [])
-        found = {"rounds": info.pop("measured", rounds), "probe": info.pop("probe_seconds", [])}
-        info["passes"] = [{name: [float(f"{x:.4g}") for x in values] for name, values in found.items()}]
+        measured, calls = info.pop("measured", rounds), info.pop("calls", 1)
+        info["passes"] = [results.one_pass(measured, calls, info.pop("probe_seconds", []))]

@@ -35,6 +35,12 @@ def join(runs):
     return joined
 
 
+def one_pass(rounds, calls, probe):
+    """Seconds of a call in every round, as another pass may fill its rounds with more or fewer calls; of the probes."""
+    found = {"rounds": [seconds / calls for seconds in rounds], "probe": probe}
+    return {name: [float(f"{x:.4g}") for x in values] for name, values in found.items()}
+
+
 def load(path):
     """A run from its file."""
     return json.loads(path.read_text(encoding="utf-8"))
@@ -111,7 +117,7 @@ class Bench:
         return np.quantile(one_pass["probe"], QUANTILE) / self.machine.best[self.info["probe"]]
 
     def _share(self, seconds):
-        return seconds / (self.info.get("calls", 1) * self.info["repeats"]) - self.info["overhead_seconds"]
+        return seconds / self.info["repeats"] - self.info["overhead_seconds"]
 
 
 def benches_of(run):

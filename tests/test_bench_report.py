@@ -13,7 +13,7 @@ def bench(row, implementation, seconds, *, slowness=1.0, passes=1, area="Steps",
     one_pass = {"rounds": [seconds * slowness] * ROUNDS, "probe": [BEST["float32"] * slowness] * ROUNDS}
     info = {
         "area": area, "row": row, "implementation": implementation, "dtype": "float32", "flops": 10**9, "bytes": 8,
-        "repeats": 1, "unit": "s", "overhead_seconds": 0.0, "probe": "float32", "calls": 1, "compile_seconds": 0,
+        "repeats": 1, "unit": "s", "overhead_seconds": 0.0, "probe": "float32", "compile_seconds": 0,
         "passes": [one_pass] * passes, **more,
     }  # fmt: skip
     return {
@@ -49,9 +49,15 @@ def test_limit_is_that_of_large_products():
     assert found.ratio == pytest.approx(2)
 
 
-def test_calls_and_repeats_share_a_round():
-    (found,) = results.benches_of(run(bench("a", "fastbp", 0.06, calls=2, repeats=3, overhead_seconds=0.001)))
+def test_repeats_share_a_round():
+    (found,) = results.benches_of(run(bench("a", "fastbp", 0.03, repeats=3, overhead_seconds=0.001)))
     assert found.value == pytest.approx(0.009)
+
+
+def test_passes_may_differ_in_the_calls_of_a_round():
+    slow, fast = results.one_pass([0.06, 0.09], 3, [1e-11, 2e-11]), results.one_pass([0.2], 10, [])
+    assert slow == {"rounds": [0.02, 0.03], "probe": [1e-11, 2e-11]}
+    assert fast == {"rounds": [0.02], "probe": []}
 
 
 def test_passes_of_runs_are_joined():
