@@ -86,7 +86,8 @@ def heading(run, benches):
     """What the numbers are worth nothing without."""
     machine, info = results.Machine(run), run["machine_info"]
     speeds = {kind: (speed / 1e9, "GB/s" if kind == "stream" else "GF/s") for kind, speed in machine.speeds.items()}
-    passes = max(len(bench.passes) for bench in benches)
+    fewest, most = (extreme(len(bench.passes) for bench in benches) for extreme in (min, max))
+    passes = f"{most}" if fewest == most else f"{fewest} to {most}"
     process_time = any("process_time" in bench["options"]["timer"] for bench in run["benchmarks"])
     lines = [
         "# Benches",
@@ -98,7 +99,7 @@ def heading(run, benches):
         + ".",
         f"Times: {'CPU time of the process' if process_time else 'wall time'}, the lower "
         f"{results.QUANTILE:.0%} of the rounds, the median of {passes} "
-        f"pass{'es' if passes > 1 else ''}, referred to the machine's best speed in the run by the probes timed "
+        f"pass{'es' if most > 1 else ''}, referred to the machine's best speed in the run by the probes timed "
         "between the rounds (at worst they took "
         + ", ".join(f"{machine.worst[kind] / machine.best[kind]:.2f} times as long on {kind}" for kind in speeds)
         + "). In parentheses the median as measured. A number with × : so many times fastbp's first column.",
