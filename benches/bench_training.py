@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastbp
+import jax_steps
 import limits
 from support import (
     NumpyNetwork,
@@ -208,49 +209,19 @@ def jax_update(case, jax):
     return update
 
 
-def jax_start(case, jax):
-    """Arrays of their own memory, which may be donated."""
-    return [jax.numpy.array(array) for array in split(start(case.sizes, "float32"), case.sizes)]
-
-
 def jax_step(case):
-    """One compiled call a step; it may overwrite the parameters it is given."""
+    """One compiled call a step."""
     jax = load_jax("float32")
-    update = jax.jit(jax_update(case, jax), donate_argnums=0)
-    w = jax_start(case, jax)
-    batches = [(jax.numpy.array(x), jax.numpy.array(t)) for x, t in case.batches]
-
-    def run():
-        nonlocal w
-        for batch in batches * EPOCHS:
-            w, _ = update(w, batch)
-        jax.block_until_ready(w)
-
-    return run, lambda: join(w)
+    return jax_steps.calls(jax, case, jax_update(case, jax), split(start(case.sizes, "float32"), case.sizes), EPOCHS)
 
 
 def jax_scan(case):
     """All epochs compiled into one loop over epochs and one over batches."""
     jax = load_jax("float32")
-    update = jax_update(case, jax)
     unroll = 4 if case.flops < SMALL else 1
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def loop(w, batches):
-        def epoch(w, _):
-            return jax.lax.scan(update, w, batches, unroll=unroll)
-
-        return jax.lax.scan(epoch, w, length=EPOCHS)
-
-    w = jax_start(case, jax)
-    X, T = (jax.numpy.array(a.reshape(case.n_batches, case.batch, -1)) for a in case.data)
-
-    def run():
-        nonlocal w
-        w, _ = loop(w, (X, T))
-        jax.block_until_ready(w)
-
-    return run, lambda: join(w)
+    return jax_steps.loop(
+        jax, case, jax_update(case, jax), split(start(case.sizes, "float32"), case.sizes), EPOCHS, unroll
+    )
 
 
 IMPLEMENTATIONS = {
