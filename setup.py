@@ -27,7 +27,7 @@ def blas_int_definition(cython_blas):
 
 def write_blas_int():
     text = blas_int_definition((Path(scipy.__file__).parent / "linalg" / "cython_blas.pxd").read_text(encoding="utf-8"))
-    target = PACKAGE / "_blas_int.pxi"
+    target = PACKAGE / "algebra" / "_blas_int.pxi"
     if not target.exists() or target.read_text() != text:  # a fresh time stamp would rebuild everything
         target.write_text(text)
 
@@ -47,12 +47,12 @@ def compile_flags():
 def extensions():
     flags, link = compile_flags()
     headers = sorted(str(path) for path in PACKAGE.glob("src/*.h"))
-    for path in sorted(PACKAGE.glob("*.pyx")):
+    for path in sorted(PACKAGE.rglob("*.pyx")):
         sources = [str(path)]
         if path.stem == "simd":
             sources.append(str(PACKAGE / "src" / "kernels.c"))
         yield Extension(
-            f"fastbp_c.{path.stem}",
+            ".".join(path.with_suffix("").parts),
             sources,
             include_dirs=[numpy.get_include(), str(PACKAGE / "src")],
             depends=headers,

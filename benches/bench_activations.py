@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fastbp_c.activation import activate
+from fastbp_c.networks.activation import activate
 from support import load_torch, record
 
 AREA = "Activation functions"

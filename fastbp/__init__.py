@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fastbp._blocks import affine, affine_backward, delta_backward
-from fastbp._check_gradient import GradientReport, check_gradient
+from fastbp._algebra.blocks import affine, affine_backward, delta_backward
 from fastbp._config import show_config
-from fastbp._curvature import (
+from fastbp._derivatives.check_gradient import GradientReport, check_gradient
+from fastbp._derivatives.curvature import (
     gauss_newton,
     gauss_newton_diagonal,
     hessian,
@@ -13,19 +13,19 @@ from fastbp._curvature import (
     jacobian,
     parameter_jacobian,
 )
-from fastbp._derivatives import loss, loss_and_gradient, per_sample_gradients
-from fastbp._images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
-from fastbp._inverse import WoodburyInverse
-from fastbp._inverse_at_once import inverse_outer_product, woodbury_update
-from fastbp._layers import Affine, Layer, Shared, Tied
-from fastbp._network import Network, mlp
+from fastbp._derivatives.first_order import loss, loss_and_gradient, per_sample_gradients
+from fastbp._inverses.at_once import inverse_outer_product, woodbury_update
+from fastbp._inverses.inverse import WoodburyInverse
+from fastbp._networks.images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
+from fastbp._networks.layers import Affine, Layer, Shared, Tied
+from fastbp._networks.network import Network, mlp
 from fastbp._storage import load
-from fastbp._training import History, Trainer
+from fastbp._training.trainer import History, Trainer
 from fastbp._version import VERSION as __version__  # noqa: N811
-from fastbp_c.optimizer import SGD, Adam
+from fastbp_c.training.optimizer import SGD, Adam
 
 if TYPE_CHECKING:
-    from fastbp._operators import GaussNewtonOperator, HessianOperator
+    from fastbp._derivatives.operators import GaussNewtonOperator, HessianOperator
 
 __all__ = [
     "SGD",
@@ -70,11 +70,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The operators, which stand on scipy.sparse: imported when they are asked for."""
     if name in ("GaussNewtonOperator", "HessianOperator"):
-        from fastbp import _operators
+        from fastbp._derivatives import operators as _operators
 
         return getattr(_operators, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    """The public names, and what every module has; not the modules they come from."""
+    return sorted({name for name in globals() if name.startswith("__")} | set(__all__))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastbp._version import VERSION
-from fastbp_c import simd
+from fastbp_c.algebra import simd
 
 
 def show_config() -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp._architecture import arrange, describe, layers_of
-from fastbp._convert import shown
-from fastbp._inverse import WoodburyInverse, _living_in
-from fastbp._memory import new_square
-from fastbp._network import Network, _rebuild
-from fastbp_c.boundary import all_finite
+from fastbp._boundary.convert import shown
+from fastbp._boundary.memory import new_square
+from fastbp._inverses.inverse import WoodburyInverse, _living_in
+from fastbp._networks.architecture import arrange, describe, layers_of
+from fastbp._networks.network import Network, _rebuild
+from fastbp_c.boundary.arrays import all_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,11 +3,11 @@
 cimport numpy as cnp
 from cython cimport floating
 
-from fastbp_c cimport simd
-from fastbp_c._check cimport check_apart, check_floating, check_matrix, check_vector
-from fastbp_c.activation cimport activation_id
-from fastbp_c.product cimport product
-from fastbp_c.simd cimport FBP_ADD, FBP_BIAS, FBP_SOFTMAX, FBP_ZERO
+from fastbp_c.algebra cimport simd
+from fastbp_c.boundary.check cimport check_apart, check_floating, check_matrix, check_vector
+from fastbp_c.networks.activation cimport activation_id
+from fastbp_c.algebra.product cimport product
+from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_SOFTMAX, FBP_ZERO
 
 cnp.import_array()
 

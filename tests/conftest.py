@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import settings
 
-from fastbp_c import simd
+from fastbp_c.algebra import simd
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-import fastbp_c.activation
 import fastbp_c.affine
-import fastbp_c.loss
+import fastbp_c.networks.activation
+import fastbp_c.networks.loss
 import reference
-from fastbp_c.network import Plan
+from fastbp_c.networks.plan import Plan
 from fuzz_world import Call, assert_near, moderate, values
 
 
@@ -54,7 +54,9 @@ def strict_function(draw, world):
             if moderate(a):
                 assert_near(result[0], reference.activate(name, a.astype(float)), a.dtype)
 
-        return Call("activate", fastbp_c.activation.activate, {"name": draw.name(reference.ELEMENTWISE), "a": a}, right)
+        return Call(
+            "activate", fastbp_c.networks.activation.activate, {"name": draw.name(reference.ELEMENTWISE), "a": a}, right
+        )
     arguments = {"output": draw.name((*reference.ELEMENTWISE, "softmax")), "loss": draw.name((None, "squared_error"))}
     arguments |= {"a": a, "t": draw.strict(shape, world.dtype)}
     arguments["weight"] = None if draw.random() < 0.5 else draw.strict(shape[:1], world.dtype)
@@ -65,8 +67,8 @@ def strict_function(draw, world):
                 errors = reference.errors(output, loss or reference.canonical(output), a.astype(float), t.astype(float))
                 assert_near(result[0], values(weight, float) @ errors, a.dtype)
 
-        return Call("error", fastbp_c.loss.error, arguments, right)
-    return Call("error_curvature", fastbp_c.loss.error_curvature, arguments)
+        return Call("error", fastbp_c.networks.loss.error, arguments, right)
+    return Call("error_curvature", fastbp_c.networks.loss.error_curvature, arguments)
 
 
 def strict_plan(draw, world):

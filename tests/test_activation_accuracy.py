@@ -10,7 +10,7 @@ import pytest
 
 from accuracy import true_values
 from accuracy.true_values import ACTIVATIONS, ROOTS
-from fastbp_c.activation import activate
+from fastbp_c.networks.activation import activate
 from util import DTYPES, shifted
 
 INF, NAN = np.inf, np.nan

@@ -8,7 +8,7 @@ import pytest
 import fastbp
 from cases import ARCHITECTURES, chain, data, network
 from fastbp import SGD, Adam, Trainer
-from fastbp_c.hessian import route
+from fastbp_c.derivatives.hessian import route
 from util import DTYPES
 
 # Room for the numbers and tuples of one call; the smallest array here is larger by far.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastbp
-import fastbp._memory
+import fastbp._boundary.memory
 from bad_input import DIMENSIONS, LOSSES, RAGGED, check, inside_parameters, overlapping, table, wrong_outputs
 from cases import chain, data, network
 from fastbp import SGD, Affine, Network, Trainer, mlp
@@ -213,7 +213,7 @@ def test_check_gradient(call, message):
 def test_memory(monkeypatch, call, needed):
     """Asked for before it is taken: on a machine with little left, nothing of it is touched."""
     what, shape = needed
-    monkeypatch.setattr(fastbp._memory, "available_bytes", lambda: 2**26)
+    monkeypatch.setattr(fastbp._boundary.memory, "available_bytes", lambda: 2**26)
     bytes_needed = 8 * int(np.prod(shape, dtype=object))
     message = f"{what}: expected {bytes_needed} bytes of memory for shape {shape}, got 67108864 available"
     check(call, f"MemoryError: {message}")

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-import fastbp_c.activation
 import fastbp_c.affine
-import fastbp_c.loss
+import fastbp_c.networks.activation
+import fastbp_c.networks.loss
 from bad_input import DIMENSIONS, LAYOUT, LOSSES, NAMES, Scene, check, table
-from fastbp_c.network import Plan
-from fastbp_c.training import Stepper
+from fastbp_c.networks.plan import Plan
+from fastbp_c.training.stepper import Stepper
 from strategies import fortran, misaligned, misshapen, negative, read_only, strided, swapped
 
 FLOAT64 = np.dtype(np.float64).num
@@ -83,28 +83,37 @@ def computed(function, **changed):
 @table(
     [
         (
-            lambda s: fastbp_c.activation.activate("softmax", s.X),
+            lambda s: fastbp_c.networks.activation.activate("softmax", s.X),
             "ValueError: name: expected an elementwise activation, got 'softmax'",
         ),
-        (lambda s: fastbp_c.activation.activate("tanh", s.X, 3), "ValueError: order: expected 0, 1 or 2, got 3"),
-        (lambda s: fastbp_c.activation.activate("tanh", s.X, -1), "ValueError: order: expected 0, 1 or 2, got -1"),
         (
-            lambda s: fastbp_c.activation.activate("tanh", s.X.astype(int)),
+            lambda s: fastbp_c.networks.activation.activate("tanh", s.X, 3),
+            "ValueError: order: expected 0, 1 or 2, got 3",
+        ),
+        (
+            lambda s: fastbp_c.networks.activation.activate("tanh", s.X, -1),
+            "ValueError: order: expected 0, 1 or 2, got -1",
+        ),
+        (
+            lambda s: fastbp_c.networks.activation.activate("tanh", s.X.astype(int)),
             "TypeError: a: expected dtype float32 or float64, got int64",
         ),
         (
-            lambda s: fastbp_c.activation.activate("tanh", s.X.T),
+            lambda s: fastbp_c.networks.activation.activate("tanh", s.X.T),
             f"ValueError: a: expected {LAYOUT}, got strides (8, 24) for shape (3, 5) and dtype '<f8'",
         ),
         (
-            lambda s: fastbp_c.activation.activate(None, s.X),
+            lambda s: fastbp_c.networks.activation.activate(None, s.X),
             "TypeError: name: expected the name of an activation, got NoneType",
         ),
-        (lambda s: fastbp_c.loss.softmax(s.X[0]), "ValueError: a: expected a matrix (2 dimensions), got shape (3,)"),
-        (lambda s: fastbp_c.loss.softmax(misshapen((2**31, 0))), f"OverflowError: a: expected {DIMENSIONS}"),
+        (
+            lambda s: fastbp_c.networks.loss.softmax(s.X[0]),
+            "ValueError: a: expected a matrix (2 dimensions), got shape (3,)",
+        ),
+        (lambda s: fastbp_c.networks.loss.softmax(misshapen((2**31, 0))), f"OverflowError: a: expected {DIMENSIONS}"),
         *(
             case
-            for function in (fastbp_c.loss.error, fastbp_c.loss.error_curvature)
+            for function in (fastbp_c.networks.loss.error, fastbp_c.networks.loss.error_curvature)
             for case in (
                 (computed(function, output="linear"), f"ValueError: output: expected one of {NAMES}, got 'linear'"),
                 (computed(function, loss="mse"), f"ValueError: loss: expected one of {LOSSES}, got 'mse'"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastbp
-import fastbp._memory
+import fastbp._boundary.memory
 from bad_input import check, inside_parameters, overlapping, table, wrong_outputs
 from cases import chain, data, network
 from fastbp import Affine, GaussNewtonOperator, HessianOperator, Network, mlp
@@ -173,7 +173,7 @@ ONE = np.zeros((700, 1))
 )
 def test_memory(monkeypatch, name, call, shape):
     """Asked for before it is taken: on a machine with little left, nothing of it is touched."""
-    monkeypatch.setattr(fastbp._memory, "available_bytes", lambda: 2**26)
+    monkeypatch.setattr(fastbp._boundary.memory, "available_bytes", lambda: 2**26)
     if shape is None:  # the columns are copied first
         name, shape = "V", (700, 15001)
     needed = 8 * int(np.prod(shape))

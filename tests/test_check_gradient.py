@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 
 import fastbp
-import fastbp._check_gradient
+import fastbp._derivatives.check_gradient
 from cases import ARCHITECTURES, LARGE, PAIRS, chain, data, network
 from fastbp import SGD, Adam, Trainer, check_gradient
 from util import DTYPES
@@ -14,7 +14,7 @@ from util import DTYPES
 @pytest.fixture
 def wrong_gradient(monkeypatch):
     """A function that makes the library's gradient wrong in one parameter, by a part of its largest."""
-    right = fastbp._check_gradient.loss_and_gradient
+    right = fastbp._derivatives.check_gradient.loss_and_gradient
 
     def change(place, part):
         def wrong(*args, **options):
@@ -22,7 +22,7 @@ def wrong_gradient(monkeypatch):
             gradient[place] += part * np.abs(gradient).max()
             return value, gradient
 
-        monkeypatch.setattr(fastbp._check_gradient, "loss_and_gradient", wrong)
+        monkeypatch.setattr(fastbp._derivatives.check_gradient, "loss_and_gradient", wrong)
 
     return change
 
@@ -105,12 +105,12 @@ def test_fails_near_a_minimum_when_the_gradient_is_wrong(seed, part, wrong_gradi
 def test_fails_at_a_minimum_for_what_one_sample_too_many_adds(dtype, monkeypatch):
     """Its derivatives are ordinary, although the gradient is not."""
     net, X, T = at_a_minimum(dtype)
-    right = fastbp._check_gradient.loss_and_gradient
+    right = fastbp._derivatives.check_gradient.loss_and_gradient
 
     def wrong(net, X, T, **options):
         return right(net, np.vstack([X, X[-1:]]), np.vstack([T, T[-1:]]), **options)
 
-    monkeypatch.setattr(fastbp._check_gradient, "loss_and_gradient", wrong)
+    monkeypatch.setattr(fastbp._derivatives.check_gradient, "loss_and_gradient", wrong)
     assert not check_gradient(net, X, T)
 
 
@@ -156,7 +156,9 @@ def test_fails_when_all_of_it_is_wrong(dtype, wrong_gradient):
 
 def test_fails_for_zeros_in_the_place_of_a_gradient(monkeypatch):
     net = network(chain(3, 5, 2))
-    monkeypatch.setattr(fastbp._check_gradient, "loss_and_gradient", lambda *_, **__: (0.0, np.zeros(net.n_parameters)))
+    monkeypatch.setattr(
+        fastbp._derivatives.check_gradient, "loss_and_gradient", lambda *_, **__: (0.0, np.zeros(net.n_parameters))
+    )
     report = check_gradient(net, *data(net, 7))
     assert not report
     assert report.max_error == 1.0

@@ -7,7 +7,7 @@ import scipy
 from threadpoolctl import threadpool_info
 
 import fastbp
-from fastbp_c import simd
+from fastbp_c.algebra import simd
 
 
 def printed(capsys):

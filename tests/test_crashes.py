@@ -13,9 +13,9 @@ COMMON = """
 import copy, faulthandler, pickle, threading, time
 import numpy as np
 from fastbp import *
-from fastbp_c.network import Plan
-from fastbp_c.training import Stepper
-from fastbp_c.workspace import Workspace
+from fastbp_c.networks.plan import Plan
+from fastbp_c.training.stepper import Stepper
+from fastbp_c.boundary.workspace import Workspace
 
 faulthandler.enable()
 rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastbp
-import fastbp._memory
+import fastbp._boundary.memory
 from cases import chain, network
 from fastbp import WoodburyInverse, inverse_outer_product, woodbury_update
 from strategies import fortran, misaligned, misshapen, negative, read_only, spread_out, strided, swapped
@@ -180,7 +180,7 @@ def test_new(arguments, kind, message):
 
 
 def test_memory(monkeypatch):
-    monkeypatch.setattr(fastbp._memory, "available_bytes", lambda: 10**6)
+    monkeypatch.setattr(fastbp._boundary.memory, "available_bytes", lambda: 10**6)
     message = "WoodburyInverse: expected 3200000064 bytes of memory for shape (400000008,), got 1000000 available"
     with pytest.raises(MemoryError) as caught:
         WoodburyInverse(20000, 1.0)

@@ -16,7 +16,9 @@ import fastbp
 import fastbp_c
 
 CORE = Path(fastbp_c.__file__).parent
-COMPILED = sorted(path.name.split(".")[0] for path in CORE.iterdir() if path.name.endswith(tuple(EXTENSION_SUFFIXES)))
+COMPILED = sorted(
+    path.parent / path.name.split(".")[0] for path in CORE.rglob("*") if path.name.endswith(tuple(EXTENSION_SUFFIXES))
+)
 SETUP = Path(__file__).parents[1] / "setup.py"
 
 # In a fresh process: what `import fastbp` loads beyond what NumPy and SciPy's BLAS load for themselves.
@@ -48,10 +50,16 @@ def test_all_names_exist_and_are_sorted():
     assert [name for name in fastbp.__all__ if not hasattr(fastbp, name)] == []
 
 
+def test_dir_shows_public_names_only():
+    assert [name for name in dir(fastbp) if name not in fastbp.__all__ and not name.startswith("__")] == []
+    assert set(fastbp.__all__) <= set(dir(fastbp))
+
+
 def test_type_information_is_shipped():
     assert (Path(fastbp.__file__).parent / "py.typed").is_file()
     assert (CORE / "py.typed").is_file()
-    assert [name for name in COMPILED if not (CORE / f"{name}.pyi").is_file()] == []
+    assert len(COMPILED) > 10
+    assert [module for module in COMPILED if not module.with_suffix(".pyi").is_file()] == []
 
 
 def test_headers_are_shipped():

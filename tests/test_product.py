@@ -239,10 +239,10 @@ def test_instruction_sets_agree_on_exact_numbers():
     """Small integers have no rounding: every kernel and every block must give the very same sums."""
     rng = np.random.default_rng(5)
     X, W = (rng.integers(-8, 9, shape).astype(np.float32) for shape in [(257, 300), (300, 37)])
-    before = fastbp_c.simd.instruction_set()[0]
+    before = fastbp_c.algebra.simd.instruction_set()[0]
     try:
-        for name in fastbp_c.simd.available():
-            fastbp_c.simd.use(name)
+        for name in fastbp_c.algebra.simd.available():
+            fastbp_c.algebra.simd.use(name)
             np.testing.assert_array_equal(fastbp.affine(X, W), X.astype(int) @ W.astype(int))
     finally:
-        fastbp_c.simd.use(before)
+        fastbp_c.algebra.simd.use(before)

@@ -11,10 +11,10 @@ import pytest
 
 import fastbp
 from curvature import SMALL, known, weights
-from fastbp._curvature import _by_products
-from fastbp_c.hessian import curvature, route
-from fastbp_c.operator import Products
-from fastbp_c.outer_product import outer_product
+from fastbp._derivatives.curvature import _by_products
+from fastbp_c.derivatives.hessian import curvature, route
+from fastbp_c.derivatives.operator import Products
+from fastbp_c.derivatives.outer_product import outer_product
 from util import DTYPES, nan
 
 WAYS = {

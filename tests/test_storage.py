@@ -15,7 +15,7 @@ from hypothesis import given
 import fastbp
 from cases import ARCHITECTURES, architectures, chain, data, network, sharing_patterns
 from fastbp import Affine, AveragePool2d, Conv1d, Conv2d, MaxPool2d, Network, Shared, Tied
-from fastbp._architecture import describe, layers_of
+from fastbp._networks.architecture import describe, layers_of
 from files import file_bytes, layer
 from util import DTYPES
 

@@ -13,8 +13,8 @@ import sys
 import numpy as np
 import true_values
 
-from fastbp_c import simd
-from fastbp_c.activation import activate
+from fastbp_c.algebra import simd
+from fastbp_c.networks.activation import activate
 
 CHUNK = 2**16
 DTYPE = np.float32

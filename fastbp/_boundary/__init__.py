@@ -1,0 +1,1 @@
+"""What users pass, made into what the kernels take; room for results."""

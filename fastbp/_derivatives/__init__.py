@@ -1,0 +1,1 @@
+"""Errors, gradients, Jacobians and curvature."""

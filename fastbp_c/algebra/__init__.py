@@ -1,0 +1,1 @@
+"""Vector kernels, matrix products, symmetric matrices."""

@@ -1,0 +1,1 @@
+"""Where Python ends: checks of arrays, scratch memory."""

@@ -1,0 +1,1 @@
+"""Gradients, Jacobians and curvature of a batch."""

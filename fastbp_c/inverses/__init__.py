@@ -1,0 +1,1 @@
+"""Inverse Hessians as samples come and go."""

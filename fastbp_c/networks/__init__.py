@@ -1,0 +1,1 @@
+"""Layer records, what layers do, and the passes over them."""

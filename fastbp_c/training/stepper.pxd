@@ -1,0 +1,35 @@
+"""What a Trainer keeps between steps."""
+
+cimport cython
+cimport numpy as cnp
+from cpython.pythread cimport PyThread_type_lock
+
+from fastbp_c.networks.plan cimport Plan
+from fastbp_c.training.optimizer cimport Rule
+from fastbp_c.boundary.workspace cimport Workspace
+
+
+@cython.final
+cdef class Stepper:
+    cdef Plan plan
+    cdef cnp.ndarray parameters, gradient, order
+    cdef list states, saved
+    cdef Workspace work
+    cdef int error
+    cdef PyThread_type_lock in_use
+    cdef double[2] powers, saved_powers
+    cdef cnp.ndarray new_vector(self)
+    cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1
+    cdef void leave(self) noexcept
+    cdef int prepare(self, const Rule *rule, Py_ssize_t batch_size) except -1
+    cdef double run(
+        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
+        const void *T,
+    ) noexcept
+    cdef double run_epoch(
+        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, cnp.ndarray X, cnp.ndarray T, bit_generator
+    ) except? -1
+    cdef double step_work(self, Py_ssize_t batch_size) noexcept
+    cdef Py_ssize_t *order_of(self, Py_ssize_t N) except NULL
+    cdef int save(self) except -1
+    cdef int restore(self) except -1
