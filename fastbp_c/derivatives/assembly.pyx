@@ -1,6 +1,6 @@
 """Blocks of the exact Hessian and the Gauss-Newton matrix for uses of slots of any kind, by rows.
 
-Given D^lm = d2E_n/da^l da^m and G^l,(m-1) = dz^(m-1)/da^l, the block of uses (l, m) needs, for every output e of l, rows
+Given D^lm = d2E_n/da^l da^m and G^l,(m-1) = dz^(m-1)/da^l, the block of uses (l, m) needs for every output e of l rows
 
     Q_e[n] = z^(m-1)_n D_e + G_e delta^m_n
 

@@ -3,7 +3,7 @@
 Design:
 a) At layer l the second derivatives with respect to a^l are carried as D^ll = sum_r c_r v_r v_r^T + diag t: rows v, a
    coefficient for each, and a diagonal. The rows are taken back like those of a Jacobian.
-b) A diagonal is no longer one below the layer. Exactly, it becomes rows: row j is column j of W^l, with coefficient t_j.
+b) A diagonal is no longer one below the layer. Exactly, it becomes rows: row j is column j of W^l, its coefficient t_j.
    Becker and LeCun's approximation keeps only its diagonal, (W o W) t   (PRML 5.81). Where nothing but the diagonal is
    asked for below, which is so at the lowest layer, the two are the same.
 c) Every activation adds h'' (delta W^T) to the diagonal. Without that it is the Gauss-Newton matrix.

@@ -3,8 +3,8 @@
 Design:
 a) For layer l, going down, it holds for every layer m >= l the second derivatives D^lm = d2E_n/da^l da^m, as rows
    (n, m's outputs) of l's outputs, and the first derivatives G^lq = dz^q/da^l of every layer q >= l in the same way. To
-   go down is `rows_back` on all of these rows, as for a delta or a Jacobian. D^ll is taken back from both sides and gets
-   h'' (delta W^T) added. For the Gauss-Newton matrix that term is left out, and all of G.
+   go down is `rows_back` on all of these rows, as for a delta or a Jacobian. D^ll is taken back from both sides, and
+   h'' (delta W^T) is added to it. For the Gauss-Newton matrix that term is left out, and all of G.
 b) At every layer the blocks with itself and with all layers above are added: assembly.pyx, pairs.pyx.
 c) In the end the upper triangle is mirrored or, where slots are used several times, H = B + B^T: it is symmetric to the
    bit either way.
@@ -128,27 +128,27 @@ cdef double descend_chunk(const Batch *chunk, void *descent_, floating *memory) 
     return 0
 
 
-cdef size_t size_for(const Net *net, Descent *descent, Py_ssize_t N, size_t itemsize) noexcept nogil:
+cdef size_t size_for(const Net *net, Descent *descent, Py_ssize_t N, size_t element) noexcept nogil:
     """Bytes of workspace for chunks of N samples"""
-    cdef Arena arena = arena_over(NULL, itemsize)
+    cdef Arena arena = arena_over(NULL, element)
     descent.N = N
     lay_out(net, descent, &arena)
     return arena.used
 
 
-cdef size_t per_sample(const Net *net, Descent *descent, size_t itemsize) noexcept nogil:
+cdef size_t per_sample(const Net *net, Descent *descent, size_t element) noexcept nogil:
     """Bytes of workspace that a sample more takes"""
-    cdef size_t few = size_for(net, descent, 1, itemsize), more = size_for(net, descent, 17, itemsize)
+    cdef size_t few = size_for(net, descent, 1, element), more = size_for(net, descent, 17, element)
     return more if few == more else (more - few) // 16
 
 
-cdef size_t budget(const Net *net, bint full, size_t itemsize) noexcept nogil:
+cdef size_t budget(const Net *net, bint full, size_t element) noexcept nogil:
     """Bytes that the samples of a chunk may take: 32 MiB, and an eighth of the result"""
-    return SMALLEST_BUDGET + (<size_t> net.n_parameters * net.n_parameters // 8 * itemsize if full else 0)
+    return SMALLEST_BUDGET + (<size_t> net.n_parameters * net.n_parameters // 8 * element if full else 0)
 
 
-cdef Py_ssize_t chunk_length(const Net *net, Descent *descent, Py_ssize_t N, size_t itemsize) noexcept nogil:
-    cdef size_t fitting = budget(net, descent.full, itemsize) // per_sample(net, descent, itemsize)
+cdef Py_ssize_t chunk_length(const Net *net, Descent *descent, Py_ssize_t N, size_t element) noexcept nogil:
+    cdef size_t fitting = budget(net, descent.full, element) // per_sample(net, descent, element)
     return max(1, min(min(N, net.longest), <Py_ssize_t> min(<size_t> LONGEST_CHUNK, fitting)))
 
 
@@ -161,14 +161,14 @@ def route(Plan plan not None, bint gauss_newton, bint full):
     cdef const Net *net = &plan.net
     cdef const Layer *layer
     cdef const Layer *use
-    cdef size_t itemsize = 4 if plan.typenum == cnp.NPY_FLOAT else 8
+    cdef size_t element = 4 if plan.typenum == cnp.NPY_FLOAT else 8
     cdef double pairs = 0, once = 0, P = net.n_parameters, rows, products, forming
     cdef Py_ssize_t terms = 1 if gauss_newton else 2, l, m, held
     cdef cnp.ndarray needed = np.zeros(net.n_layers, np.int8)
     cdef Descent descent = Descent(NULL, not gauss_newton, full, plan.repeats, 1, <char *> cnp.PyArray_DATA(needed))
     find_needed(net, &descent)
     if full:
-        pairs = ADDING * P * P / chunk_length(net, &descent, LONGEST_CHUNK, itemsize)
+        pairs = ADDING * P * P / chunk_length(net, &descent, LONGEST_CHUNK, element)
     for l in range(net.n_layers):
         layer = &net.layers[l]
         once += multiply_adds(layer)
@@ -184,7 +184,7 @@ def route(Plan plan not None, bint gauss_newton, bint full):
         pairs += held * multiply_adds(layer)
     rows = net.n_outputs * (P * (P if full else 1) + 3 * once)
     products = P * once * (4 if gauss_newton else 6)
-    if per_sample(net, &descent, itemsize) > budget(net, full, itemsize):
+    if per_sample(net, &descent, element) > budget(net, full, element):
         pairs = products + 1
     if gauss_newton and rows < min(pairs, products):
         return "rows"

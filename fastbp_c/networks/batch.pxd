@@ -1,8 +1,8 @@
 """A batch, what may be wanted of it, and the one walk that cuts it into chunks.
 
 A quantity (a gradient, a Jacobian, a matrix, ...) is a function that does one chunk of samples, in either type, and
-what it needs to know. The walk moves the batch's pointers to one chunk after another, switches on the type, keeps long
-sums exact and looks for signals. A team of threads would take its pieces here: chunks, each with a workspace of its own.
+what it needs to know. The walk moves the batch's pointers to one chunk after another, switches on the type, makes long
+sums in float64 and looks for signals. A team of threads would take its pieces here: chunks, each with a workspace.
 """
 
 from fastbp_c.boundary.workspace cimport times

@@ -11,14 +11,15 @@ cdef enum:
     FLOAT_CHAIN = 1 << 12
 
 
-cdef inline Py_ssize_t chain(const Batch *batch, const Quantity *quantity) noexcept nogil:
+cdef inline Py_ssize_t chain(const Quantity *quantity) noexcept nogil:
     """Chunks whose sum is made in the batch's own type"""
     return max(1, FLOAT_CHAIN // quantity.longest)
 
 
 cdef bint is_long(const Batch *batch, const Quantity *quantity) noexcept nogil:
     """Whether the sum is made in float64, of sums of shorter chains; then no chunk completes it"""
-    return batch.single and quantity.sum != NULL and batch.N > chain(batch, quantity) * quantity.longest
+    return (batch.N > quantity.longest and batch.single and quantity.sum != NULL
+            and batch.N > chain(quantity) * quantity.longest)
 
 
 cdef double *lay_out(const Batch *batch, const Quantity *quantity, Arena *arena, void **work) noexcept nogil:
@@ -72,17 +73,18 @@ cdef double walk(const Batch *batch, const Quantity *quantity, void *work) noexc
     When a signal handler has raised, the rest is left undone.
     """
     cdef Batch chunk
-    cdef Py_ssize_t start = 0, number = 0, chunks = chain(batch, quantity)
+    cdef Py_ssize_t start = 0, number = 0, chunks = batch.N     # of a sum in the batch's own type
     cdef double value = 0
     cdef Arena arena = arena_over(work, 1)
     cdef double *total = lay_out(batch, quantity, &arena, &work)
     if total != NULL:
         memset(total, 0, quantity.n_sum * sizeof(double))
+        chunks = chain(quantity)
     if batch.N == 0 and quantity.sum != NULL:
         memset(quantity.sum, 0, quantity.n_sum * itemsize(batch))
     while start < batch.N:
         chunk = chunk_of(batch, start, min(quantity.longest, batch.N - start))
-        chunk.add = number > 0 if total == NULL else number % chunks > 0
+        chunk.add = number % chunks > 0
         chunk.last = chunk.last and total == NULL
         start += chunk.N
         number += 1

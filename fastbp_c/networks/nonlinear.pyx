@@ -1,7 +1,7 @@
 """The nonlinearity behind a hidden layer: z = h(a), and what h' and h'' do to all that passes through it.
 
-`activate` leaves h' and h'' in the workspace, and `delta_below` puts the curvature h'' * (delta W^T) in the place of h''.
-The identity has h' = 1 and no curvature; that nothing need be done for it is known here and nowhere else.
+`activate` leaves h' and h'' in the workspace, and `delta_below` puts the curvature h'' * (delta W^T) in the place of
+h''. The identity has h' = 1 and no curvature; that nothing need be done for it is known here and nowhere else.
 """
 
 from cython cimport floating
