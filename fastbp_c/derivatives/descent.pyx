@@ -72,8 +72,8 @@ cdef void widen_for_pair(
     if not is_dense(layer) or not is_dense(use) or not descent.full:
         widths.turned_D = max(widths.turned_D, times(A, B))
         widths.turned_G = max(widths.turned_G, times(A, use.n_in) if m > l else 0)
-        if has_weights(layer) and has_weights(use) and descent.full:
-            widths.C = max(widths.C, times(left_width(layer) + 1, n_own(use)))
+        if has_weights(layer) and has_weights(use):
+            widths.C = max(widths.C, times(left_width(layer) + 1, n_own(use) if descent.full else 2))
     elif m > l and descent.full:
         inputs = tile_inputs(layer, use, descent.N)
         widths.pairs = max(widths.pairs, times(times(descent.N, inputs), max(use.n_in + 1, B)))
