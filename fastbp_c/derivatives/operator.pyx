@@ -87,8 +87,8 @@ cdef void forward_along(
             push_forward(layer, N, 1, p, tangent + net.layers[l - 1].z * block, True, Ra, chosen(layer, block, work),
                          strip(net, block, tangent))
         if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
-            simd.bend(N * layer.n_out, work + layer.h1 * block, Ra, <const floating *> NULL, <const floating *> NULL,
-                      tangent + layer.z * block)
+            simd.scaled_sum(N * layer.n_out, work + layer.h1 * block, Ra, <const floating *> NULL,
+                            <const floating *> NULL, tangent + layer.z * block)
         elif l < net.n_layers - 1:
             memcpy(tangent + layer.z * block, Ra, N * layer.n_out * sizeof(floating))
 
@@ -112,8 +112,8 @@ cdef void back_along(
             push_back(layer, N, 1, v, work + layer.delta * block, True, Rd, <const int *> NULL,
                       strip(net, block, tangent))
         if below.activation != FBP_IDENTITY:
-            simd.bend(N * below.n_out, work + below.h1 * block, Rd, work + below.h2 * block if bent else NULL,
-                      tangent + below.h1 * block, Rd)
+            simd.scaled_sum(N * below.n_out, work + below.h1 * block, Rd,
+                            work + below.h2 * block if bent else NULL, tangent + below.h1 * block, Rd)
 
 
 cdef void gradient_along(

@@ -193,8 +193,8 @@ cdef double batch_gradient(
             x, t = X + start * D, T + start * K
         else:
             x, t = work + net.X * block, work + net.T * block
-            simd.gather(rows, D, order + start, X, work + net.X * block)
-            simd.gather(rows, K, order + start, T, work + net.T * block)
+            simd.take_rows(rows, D, order + start, X, work + net.X * block)
+            simd.take_rows(rows, K, order + start, T, work + net.T * block)
         value += output_delta(net, error, rows, p, x, t, part(weight, start), scale, work, 1)
         deltas(net, rows, p, work, False)
         gradient(net, rows, x, start > 0, g, work, step if start + rows == N else NULL)
