@@ -50,7 +50,7 @@ test-exhaustive: build/in-place-$(VERSION)
 	.venv/bin/python tests/accuracy/exhaustive.py $(ARGS)
 
 # On every Python found, and on the lowest versions of NumPy and SciPy that will do.
-test-matrix: build/source-archive
+test-matrix: build/wheel
 	.ci/matrix $(ARGS)
 
 # Under AddressSanitizer and UndefinedBehaviorSanitizer, in a copy of the tree.
