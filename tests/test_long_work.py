@@ -14,7 +14,7 @@ from util import DTYPES
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
 
 
-class Alarm(Exception):
+class AlarmError(Exception):
     """What the handler of these tests raises."""
 
 
@@ -23,7 +23,7 @@ def heard():
     """A function that calls another, raises an alarm inside it after a third of its usual time, and says when."""
 
     def handler(signum, frame):
-        raise Alarm
+        raise AlarmError
 
     before = signal.signal(signal.SIGALRM, handler)
 
@@ -32,7 +32,7 @@ def heard():
         call()
         usual = time.perf_counter() - start
         signal.setitimer(signal.ITIMER_REAL, usual / 3)
-        with pytest.raises(Alarm):
+        with pytest.raises(AlarmError):
             call()
 
     yield during

@@ -292,6 +292,9 @@ static NOINLINE void NAME(gemm_flipped)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, c
     }
 }
 
+/* Threads have 128 KiB under musl; no more than half of it is for buffers: those of gemm_flipped and gemm_block. */
+typedef char NAME(small_buffers)[(BLOCK_M + BLOCK_K) * PANEL * (ptrdiff_t)sizeof(REAL) <= 1 << 16 ? 1 : -1];
+
 /* C[m, n] = start[m, n] + sum_k A(m, k) B(k, n),   A(m, k) = A[m a_row + k a_col],   B(k, n) = B[k b_row + n b_col],
  * a_row or a_col, and b_row or b_col, being 1. start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (the row `bias`). */
 static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,
