@@ -83,7 +83,7 @@ cdef void widen_for_pair(
 cdef Room lay_out(const Net *net, const Descent *descent, Arena *arena) noexcept nogil:
     """Give everything of a chunk its room"""
     cdef Room room
-    cdef Widths widths = Widths(net.n_outputs * 3, net.n_outputs, 0, 0, 0, 0, 0, 0, 0)
+    cdef Widths widths = Widths(net.n_outputs, net.n_outputs, 0, 0, 0, 0, 0, 0, 0)
     cdef Py_ssize_t N = descent.N, pointers = net.n_layers * sizeof(void *) // sizeof(float), widest = 1, l, m
     cdef size_t held
     cdef void *D
