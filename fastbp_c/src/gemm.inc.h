@@ -23,7 +23,14 @@
 #define PACK_FROM_ROWS 192
 #define AHEAD_FROM_BYTES (1 << 19)
 
+/* A vector, or its first n lanes */
+static INLINE VEC NAME(load_tail)(const int whole, const REAL *p, ptrdiff_t n)
+{
+    return whole ? NAME(load)(p) : NAME(load_part)(p, n);
+}
+
 /* C[i, :] = start[i, :] + sum_k A[i, k] B[k, :]   for `rows` rows and `vecs` vectors, the last `last` lanes wide.
+ * What C holds is added to the sum at its end.
  * If `ahead` is set, rows next[0], next[next_row], ... of the next panel are fetched on the way. */
 static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, const int ahead, ptrdiff_t last,
                        ptrdiff_t K, const REAL *restrict A, ptrdiff_t a_row, ptrdiff_t a_col,
@@ -31,15 +38,11 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
                        const REAL *restrict bias, const REAL *next, ptrdiff_t next_row)
 {
     VEC c[TILE_ROWS][2];
-    const REAL *from = start == FBP_ADD ? C : bias;
-    const ptrdiff_t from_row = start == FBP_ADD ? ldc : 0;
-
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vecs; v++) {
-            if (start == FBP_ZERO) c[i][v] = (VEC){0};
-            else if (whole || v < vecs - 1) c[i][v] = NAME(load)(from + i * from_row + v * VEC_LANES);
-            else c[i][v] = NAME(load_part)(from + i * from_row + v * VEC_LANES, last);
-        }
+    UNROLL for (int v = 0; v < vecs; v++) {
+        VEC row = {0};
+        if (start == FBP_BIAS) row = NAME(load_tail)(whole || v < vecs - 1, bias + v * VEC_LANES, last);
+        UNROLL for (int i = 0; i < rows; i++) c[i][v] = row;
+    }
     /* Four rows a pointer: a register for each row's distance from A would be too many. */
     const REAL *a[(TILE_ROWS + 3) / 4];
     UNROLL for (int j = 0; 4 * j < rows; j++) {
@@ -49,8 +52,7 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
     for (ptrdiff_t k = 0; k < K; k++) {
         VEC b[2];
         UNROLL for (int v = 0; v < vecs; v++)
-            b[v] = (whole || !HAS_MASKS || v < vecs - 1) ? NAME(load)(B + k * ldb + v * VEC_LANES)
-                                                         : NAME(load_part)(B + k * ldb + v * VEC_LANES, last);
+            b[v] = NAME(load_tail)(whole || !HAS_MASKS || v < vecs - 1, B + k * ldb + v * VEC_LANES, last);
         /* Down the columns of A every k is a new page, which no hardware prefetcher follows. */
         PREFETCH(A + (k + 8) * a_col);
         PREFETCH(A + (k + 8) * a_col + TILE_ROWS - 1);
@@ -65,6 +67,10 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
         }
         UNROLL for (int j = 0; 4 * j < rows; j++) a[j] += a_col;
     }
+    if (start == FBP_ADD)
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < vecs; v++)
+                c[i][v] += NAME(load_tail)(whole || v < vecs - 1, C + i * ldc + v * VEC_LANES, last);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vecs; v++) {
             if (whole || v < vecs - 1) NAME(store)(C + i * ldc + v * VEC_LANES, c[i][v]);
@@ -73,46 +79,41 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
 }
 
 /* All rows of one panel. Rows are cut as evenly as they go: three tiles of 11, 11 and 10 beat 12, 12 and 8. */
-#define TILE(rows)                                                                                             \
+#define TILE(rows, vecs, whole, ahead)                                                                         \
     case rows:                                                                                                 \
         NAME(tile)(rows, vecs, whole, ahead, last, K, A, a_row, a_col, B, ldb, C, ldc, start, bias, next,      \
                    next_row);                                                                                  \
         break;
-#define DEFINE_PANEL(name, vecs, whole, ahead)                                                                 \
+#define SIX_TILES(...)                                                                                         \
+    TILE(1, __VA_ARGS__) TILE(2, __VA_ARGS__) TILE(3, __VA_ARGS__) TILE(4, __VA_ARGS__) TILE(5, __VA_ARGS__)   \
+    TILE(6, __VA_ARGS__)
+#if TILE_ROWS == 12
+#define TILES(...)                                                                                             \
+    SIX_TILES(__VA_ARGS__)                                                                                     \
+    TILE(7, __VA_ARGS__) TILE(8, __VA_ARGS__) TILE(9, __VA_ARGS__) TILE(10, __VA_ARGS__) TILE(11, __VA_ARGS__) \
+    TILE(12, __VA_ARGS__)
+#else
+#define TILES(...) SIX_TILES(__VA_ARGS__)
+#endif
+#define DEFINE_PANEL(name, ...)                                                                                \
     static NOINLINE void NAME(name)(ptrdiff_t last, ptrdiff_t M, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,  \
                                     ptrdiff_t a_col, const REAL *B, ptrdiff_t ldb, REAL *C, ptrdiff_t ldc,     \
                                     int start, const REAL *bias, const REAL *next, ptrdiff_t next_row)         \
     {                                                                                                          \
         for (ptrdiff_t tiles = (M + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {                          \
             const ptrdiff_t rows = (M + tiles - 1) / tiles;                                                    \
-            switch (rows) { TILES }                                                                            \
+            switch (rows) { TILES(__VA_ARGS__) }                                                               \
             A += rows * a_row;                                                                                 \
             C += rows * ldc;                                                                                   \
             M -= rows;                                                                                         \
             next_row = 0; /* it is there, once is enough */                                                    \
         }                                                                                                      \
     }
-#if TILE_ROWS == 12
-#define TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
-#else
-#define TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#endif
-#define vecs 2
-#define whole 1
-#define ahead 1
+/* vecs, whole, ahead */
 DEFINE_PANEL(panel_2_ahead, 2, 1, 1)
-#undef ahead
-#define ahead 0
 DEFINE_PANEL(panel_2, 2, 1, 0)
-#undef whole
-#define whole 0
 DEFINE_PANEL(panel_2_part, 2, 0, 0)
-#undef vecs
-#define vecs 1
 DEFINE_PANEL(panel_1_part, 1, 0, 0)
-#undef whole
-#undef ahead
-#undef vecs
 
 /* packed[k, :] = B[k, :] for n <= PANEL columns, zero beyond them. */
 static NOINLINE void NAME(pack_rows)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
@@ -330,5 +331,6 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 #undef DOT_ROWS
 #undef DOT_COLUMNS
 #undef TILE
+#undef SIX_TILES
 #undef TILES
 #undef DEFINE_PANEL
