@@ -11,15 +11,20 @@
  *    stay in cache: the first tile fetches it.
  * d) Few rows times a large transposed B: the packing would take longer than the product, so A is packed instead.
  * e) M and K are cut into blocks so that the part of A in use stays in the second-level cache and the panel of
- *    B in the first.
+ *    B in the first. Each block of K is a sum of its own, added to C at its end: what rounding does to long sums grows
+ *    with the length of a block and the number of blocks, not with the product of the two.
+ * f) How K is cut depends on K alone, so that an element of C has the same bits however many there are beside it.
+ * g) The buffers on the stack are 40 KiB at most (with vectors of 64 bytes): a thread may have as little as 128.
  */
+/* benches/bench_product.py */
 #define PANEL (2 * VEC_LANES)
-#define BLOCK_K 256
+#define BLOCK_K 128
 #define BLOCK_M 256
+#define FLIPPED_ROWS 192
+#define NARROW_ROWS 128
 #define NARROW_COLUMNS (VEC_LANES / 2)
 #define DOT_ROWS (TILE_ROWS / 3)
 #define DOT_COLUMNS 4
-/* benches/bench_product.py */
 #define PACK_FROM_ROWS 192
 #define AHEAD_FROM_BYTES (1 << 19)
 
@@ -30,7 +35,6 @@ static INLINE VEC NAME(load_tail)(const int whole, const REAL *p, ptrdiff_t n)
 }
 
 /* C[i, :] = start[i, :] + sum_k A[i, k] B[k, :]   for `rows` rows and `vecs` vectors, the last `last` lanes wide.
- * What C holds is added to the sum at its end.
  * If `ahead` is set, rows next[0], next[next_row], ... of the next panel are fetched on the way. */
 static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, const int ahead, ptrdiff_t last,
                        ptrdiff_t K, const REAL *restrict A, ptrdiff_t a_row, ptrdiff_t a_col,
@@ -115,6 +119,14 @@ DEFINE_PANEL(panel_2, 2, 1, 0)
 DEFINE_PANEL(panel_2_part, 2, 0, 0)
 DEFINE_PANEL(panel_1_part, 1, 0, 0)
 
+/* The next block of the inner dimension, of which K is left: cut as evenly as it goes */
+static INLINE ptrdiff_t NAME(depth)(ptrdiff_t K)
+{
+    if (K <= BLOCK_K) return K;
+    const ptrdiff_t blocks = (K + BLOCK_K - 1) / BLOCK_K;
+    return (K + blocks - 1) / blocks;
+}
+
 /* packed[k, :] = B[k, :] for n <= PANEL columns, zero beyond them. */
 static NOINLINE void NAME(pack_rows)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
                                      REAL *restrict packed)
@@ -151,7 +163,7 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
     const int ahead = b_col == 1 && N * K * (ptrdiff_t)sizeof(REAL) >= AHEAD_FROM_BYTES;
     ptrdiff_t k = 0;
     do {
-        const ptrdiff_t depth = K - k < BLOCK_K ? K - k : BLOCK_K;
+        const ptrdiff_t depth = NAME(depth)(K - k);
         const REAL *a = A + k * a_col;
         for (ptrdiff_t j = 0; j < N; j += PANEL) {
             const ptrdiff_t width = N - j < PANEL ? N - j : PANEL;
@@ -236,8 +248,8 @@ static NOINLINE void NAME(narrow_along)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, c
                                         int start, const REAL *bias)
 {
     ALIGNED REAL transposed[NARROW_COLUMNS * BLOCK_K];
-    for (ptrdiff_t k = 0; k < K; k += BLOCK_K) {
-        const ptrdiff_t depth = K - k < BLOCK_K ? K - k : BLOCK_K;
+    for (ptrdiff_t k = 0, depth; k < K; k += depth) {
+        depth = NAME(depth)(K - k);
         for (ptrdiff_t n = 0; n < N; n++)
             for (ptrdiff_t i = 0; i < depth; i++) transposed[n * depth + i] = B[(k + i) * b_row + n * b_col];
         for (ptrdiff_t m = 0; m < M; m += DOT_ROWS)
@@ -265,9 +277,9 @@ static NOINLINE void NAME(narrow_down)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, co
                                        const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
                                        int start, const REAL *bias)
 {
-    ALIGNED REAL transposed[NARROW_COLUMNS * BLOCK_M];
-    for (ptrdiff_t m = 0; m < M; m += BLOCK_M) {
-        const ptrdiff_t rows = M - m < BLOCK_M ? M - m : BLOCK_M;
+    ALIGNED REAL transposed[NARROW_COLUMNS * NARROW_ROWS];
+    for (ptrdiff_t m = 0; m < M; m += NARROW_ROWS) {
+        const ptrdiff_t rows = M - m < NARROW_ROWS ? M - m : NARROW_ROWS;
         NAME(gemm_block)(N, rows, K, B, b_col, b_row, A + m, a_col, 1, transposed, rows, FBP_ZERO, NULL);
         for (ptrdiff_t i = 0; i < rows; i++)
             for (ptrdiff_t n = 0; n < N; n++) {
@@ -281,9 +293,9 @@ static NOINLINE void NAME(narrow_down)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, co
 static NOINLINE void NAME(gemm_flipped)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,
                                         ptrdiff_t a_col, const REAL *B, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc)
 {
-    ALIGNED REAL flipped[BLOCK_M * PANEL];
-    for (ptrdiff_t n = 0; n < N; n += BLOCK_M) {
-        const ptrdiff_t rows = N - n < BLOCK_M ? N - n : BLOCK_M;
+    ALIGNED REAL flipped[FLIPPED_ROWS * PANEL];
+    for (ptrdiff_t n = 0; n < N; n += FLIPPED_ROWS) {
+        const ptrdiff_t rows = N - n < FLIPPED_ROWS ? N - n : FLIPPED_ROWS;
         for (ptrdiff_t m = 0; m < M; m += PANEL) {
             const ptrdiff_t columns = M - m < PANEL ? M - m : PANEL;
             NAME(gemm_block)(rows, columns, K, B + n * b_col, b_col, 1, A + m * a_row, a_col, a_row, flipped, PANEL,
@@ -326,6 +338,9 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 #undef PANEL
 #undef BLOCK_K
 #undef BLOCK_M
+#undef FLIPPED_ROWS
+#undef NARROW_ROWS
+#undef AHEAD_FROM_BYTES
 #undef PACK_FROM_ROWS
 #undef NARROW_COLUMNS
 #undef DOT_ROWS
