@@ -40,12 +40,11 @@ static void NAME(take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restr
     }
 }
 
-/* s = sum_n x[n, :], or with c sum_n c[n] x[n, :]^2. Four rows at a time: a quarter of the traffic through s. */
-static INLINE void NAME(sum_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *restrict c,
+/* s += sum_n x[n, :], or with c sum_n c[n] x[n, :]^2. Four rows at a time: a quarter of the traffic through s. */
+static INLINE void NAME(add_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *restrict c,
                                    const REAL *restrict x, REAL *restrict s)
 {
     ptrdiff_t n = 0;
-    for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
     if (c) {
         for (; n < N; n++, x += ld) {
             SIMD()
@@ -59,6 +58,13 @@ static INLINE void NAME(sum_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const
     }
     for (; n < N; n++, x += ld)
         for (ptrdiff_t k = 0; k < K; k++) s[k] += x[k];
+}
+
+/* s = the same */
+static INLINE void NAME(sum_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *c, const REAL *x, REAL *s)
+{
+    for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
+    NAME(add_block)(N, ld, K, c, x, s);
 }
 
 /* s (+)= what sum_block gives, for any number of rows: blocks of SUM_ROWS, which are added in double. A float chain
@@ -100,12 +106,16 @@ static void NAME(column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *restrict x, 
     *s = (REAL)total;
 }
 
-/* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2 */
+/* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2; a few rows go straight to where they are added */
 static void NAME(sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict c,
                               const REAL *restrict rows, int add, REAL *restrict s)
 {
+    const int few = R == 1 || (N > 1 && R <= SUM_ROWS);
     for (ptrdiff_t n = 0; n < N; n++, c += R, rows += R * width, s += width)
-        NAME(sum_rows)(R, width, c, rows, add, s);
+        if (few && add)
+            NAME(add_block)(R, width, width, c, rows, s);
+        else
+            NAME(sum_rows)(R, width, c, rows, add, s);
 }
 
 /* g[n, i, o] (+)= z[n, i] delta[n, o], the rows of each at distances of their own */
