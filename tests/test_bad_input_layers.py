@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bad_input import BLAS, NAMES, RAGGED, check, table
+from bad_input import BLAS, NAMES, PARTS, RAGGED, check, converted, table
 from fastbp import Affine, AveragePool2d, Conv1d, Conv2d, Layer, MaxPool2d, Network, Shared, Tied, mlp
 from strategies import spread_out
 
@@ -106,8 +106,14 @@ def assigning(values):
         (assigning(np.zeros((26, 1))), "ValueError: parameters: expected shape (26,), got shape (26, 1)"),
         (assigning(0.0), "ValueError: parameters: expected shape (26,), got shape ()"),
         (assigning(None), "TypeError: parameters: expected real numbers, got dtype object"),
-        (assigning(np.zeros(26, complex)), "TypeError: parameters: expected real numbers, got dtype complex128"),
-        (assigning(["1"] * 26), "TypeError: parameters: expected real numbers, got dtype <U1"),
+        (
+            assigning(np.zeros(26, complex)),
+            f"TypeError: parameters: expected real numbers, got dtype complex128; {PARTS}",
+        ),
+        (
+            assigning(["1"] * 26),
+            f"TypeError: parameters: expected real numbers, got dtype <U1; {converted('parameters')}",
+        ),
         (assigning(RAGGED), "ValueError: parameters: expected rows of equal length, got a ragged list"),
     ]
 )

@@ -110,7 +110,7 @@ def with_entry(x, row, value):
             fitting(seed=0.5, shuffle=False),
             "TypeError: seed: expected None, a non-negative integer or a Generator, got 0.5",
         ),
-        (fitting(patience=1), "ValueError: patience: expected validation_data to go with it, got 1 and none"),
+        (fitting(patience=1), "ValueError: validation_data: expected a pair (X, T) for patience=1, got None"),
         (
             lambda s: s.fit(s.X, s.T, validation_data=(s.X, s.T), patience=0),
             "ValueError: patience: expected at least 1, got 0",

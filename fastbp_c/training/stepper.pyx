@@ -185,10 +185,18 @@ cdef class Stepper:
         cdef Rule rule = optimizer.rule
         batch_size = min(batch_size, max(1, N))
         self.enter(&rule, batch_size)
+        cdef double value
         try:
-            return self.run_epoch(&rule, N, batch_size, X, T, bit_generator) / max(1, N)
+            value = self.run_epoch(&rule, N, batch_size, X, T, bit_generator)
+            self.epochs += 1
         finally:
             self.leave()
+        return value / max(1, N)
+
+    def undo(self):
+        """Take back the epoch that was the last thing done: parameters and optimizer as they were before it."""
+        self.restore()
+        self.epochs -= 1
 
     cdef double run_epoch(
         self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, cnp.ndarray X, cnp.ndarray T, bit_generator
