@@ -29,12 +29,11 @@ def plain_array(name: str, x: Any) -> NDArray[Any]:
     if type(x) is np.ndarray:
         return x
     refuse_masked(name, x)
+    kind, given = type(x).__name__, _argument(name)
     if hasattr(x, "toarray") and hasattr(x, "nnz"):
-        raise TypeError(f"{name}: expected a dense array, got a sparse {type(x).__name__}; {name}.toarray() is one")
+        raise TypeError(f"{name}: expected a dense array, got a sparse {kind}; {given}.toarray() is one")
     if getattr(x, "requires_grad", False) is True and hasattr(x, "detach"):
-        raise TypeError(
-            f"{name}: expected plain numbers, got a {type(x).__name__} that requires grad; {name}.detach() has them"
-        )
+        raise TypeError(f"{name}: expected plain numbers, got a {kind} that requires grad; {given}.detach() has them")
     dtypes = _dtypes(x)
     if dtypes:
         return _from_frame(name, x, dtypes)
@@ -43,11 +42,11 @@ def plain_array(name: str, x: Any) -> NDArray[Any]:
     except ValueError as error:
         if not isinstance(x, (list, tuple)):
             raise ValueError(_not_converted(name, x, error)) from None
-        raise ValueError(f"{name}: expected rows of equal length, got a ragged {type(x).__name__}") from None
+        raise ValueError(f"{name}: expected rows of equal length, got a ragged {kind}") from None
     except (TypeError, RuntimeError) as error:  # of __array__, such as that of a tensor on a GPU
         if isinstance(error, RecursionError):
             raise
-        how = f"; {name}.cpu() is in the computer's memory" if _on_a_device(x) else ""
+        how = f"; {given}.cpu() is in the computer's memory" if _on_a_device(x) else ""
         raise TypeError(_not_converted(name, x, error) + how) from None
 
 
@@ -78,12 +77,17 @@ def refuse_masked(name: str, x: Any) -> None:
 
 
 def _no_numbers(name: str, dtype: Any, advise: bool) -> str:
-    kind, x = getattr(dtype, "kind", "O"), name.split()[-1]
+    kind, x = getattr(dtype, "kind", "O"), _argument(name)
     how = ADVICE.get(kind, "").format(x=x)
     if kind in WRITTEN:
         how = f"numpy.asarray({x}, float) converts numbers"
         how += f", numpy.unique({x}, return_inverse=True)[1] numbers classes" if x == "T" else ""
     return f"{name}: expected real numbers, got dtype {dtype}" + (f"; {how}" if how and advise else "")
+
+
+def _argument(name: str) -> str:
+    """The last of "validation_data: X"."""
+    return name.split()[-1]
 
 
 def _not_converted(name: str, x: Any, error: Exception) -> str:
