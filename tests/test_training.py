@@ -1,5 +1,6 @@
 """Trainer: steps, fits, histories, stopping."""
 
+import re
 import sys
 
 import numpy as np
@@ -494,5 +495,6 @@ def test_plot(validation):
 def test_plot_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match="matplotlib"):
+    message = "plot: expected matplotlib to be installed (pip install 'fastbp[plot]'), got none"
+    with pytest.raises(ImportError, match=f"^{re.escape(message)}$"):
         History([3.0], [], 1, 0.1).plot()
