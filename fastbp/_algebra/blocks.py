@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastbp_c.affine as kernels
 from fastbp._boundary.convert import common_dtype, output_array, real_array
-from fastbp._boundary.memory import new_array
+from fastbp._boundary.memory import new_array, new_like
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -87,8 +87,8 @@ def affine_backward(
     """
     dtype = common_dtype(dY, X, W)
     dY, X, W = real_array("dY", dY, dtype, 2), real_array("X", X, dtype, 2), real_array("W", W, dtype, 2)
-    dX = new_array("dX", X.shape, dtype) if need_dX else None
-    dW, db = new_array("dW", W.shape, dtype), new_array("db", W.shape[1:], dtype)
+    dX = new_like("dX", X) if need_dX else None
+    dW, db = new_like("dW", W), new_array("db", W.shape[1:], dtype)
     kernels.affine_backward(dY, X, W, dX, dW, db)
     return dX, dW, db
 
@@ -125,6 +125,6 @@ def delta_backward(delta_next: ArrayLike, W_next: ArrayLike, a: ArrayLike, activ
     dtype = common_dtype(delta_next, W_next, a)
     delta_next = real_array("delta_next", delta_next, dtype, 2)
     W_next, a = real_array("W_next", W_next, dtype, 2), real_array("a", a, dtype, 2)
-    delta, work = new_array("delta", a.shape, dtype), new_array("delta", a.shape, dtype)
+    delta, work = new_like("delta", a), new_like("delta", a)
     kernels.delta_backward(delta_next, W_next, a, activation, delta, work)
     return delta

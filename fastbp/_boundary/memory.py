@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CACHE_LINE = 64
+UNNOTICED = 1 << 26  # bytes: a smaller result is taken without a look at the memory there is
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An uninitialized array; MemoryError with both numbers of bytes if the machine has no room for it."""
     needed = math.prod(shape) * dtype.itemsize
-    if needed > 1 << 26:  # not worth a look below 64 MiB
+    if needed > UNNOTICED:
         available = available_bytes()
         if needed > available:
             raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got {available} available")
@@ -28,6 +29,11 @@ def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArra
         return np.empty(shape, dtype)
     except MemoryError:  # a limit of the process's own
         raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got none") from None
+
+
+def new_like(what: str, x: NDArray[Any]) -> NDArray[Any]:
+    """An uninitialized array of the shape and dtype of `x`, which is C-contiguous; for small ones without any delay."""
+    return np.empty_like(x) if x.size * 8 <= UNNOTICED else new_array(what, x.shape, x.dtype)
 
 
 def new_square(what: str, n: int) -> NDArray[Any]:

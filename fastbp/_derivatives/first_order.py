@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp._boundary.convert import as_numbers, cast, output_array, real_array
-from fastbp._boundary.memory import new_array
+from fastbp._boundary.memory import new_array, new_like
 from fastbp._networks.network import Network
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def loss_and_gradient(
     """
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     if out is None:
-        out = new_array("loss_and_gradient", (net.n_parameters,), net.dtype)
+        out = new_like("loss_and_gradient", net._parameters)
     value = net._plan.loss_and_gradient(net._parameters, X, T, weight, loss, scale, output_array(out))
     return scale * value, out
 
