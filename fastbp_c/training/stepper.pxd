@@ -18,6 +18,7 @@ cdef class Stepper:
     cdef Workspace work
     cdef int error
     cdef PyThread_type_lock in_use
+    cdef readonly Py_ssize_t epochs     # finished, and not taken back
     cdef double[2] powers, saved_powers
     cdef cnp.ndarray new_vector(self)
     cdef int enter(self, const Rule *rule, const Batch *batch) except -1

@@ -157,18 +157,26 @@ cdef class Stepper:
         cdef Rule rule = optimizer.rule
         batch_size = min(batch_size, max(1, data.N))
         batch = chunk_of(&data, 0, min(batch_size, data.N))
+        cdef double value
         self.enter(&rule, &batch)
         try:
             if bit_generator is not None:
                 data.order = self.shuffled(data.N, bit_generator)
             self.save()
             try:
-                return self.run(&rule, &data, batch_size) / max(1, data.N)
+                value = self.run(&rule, &data, batch_size)
             except BaseException:
                 self.restore()
                 raise
+            self.epochs += 1
         finally:
             self.leave()
+        return value / max(1, data.N)
+
+    def undo(self):
+        """Take back the epoch that was the last thing done: parameters and optimizer as they were before it."""
+        self.restore()
+        self.epochs -= 1
 
     cdef const Py_ssize_t *shuffled(self, Py_ssize_t N, bit_generator) except NULL:
         """A random order of N rows."""
