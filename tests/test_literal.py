@@ -80,21 +80,21 @@ def test_literal_shared_1_and_2():
 
 
 def test_literal_tied_1_to_4():
-    """dnet_k/dw_ij = o_j [k = i] + (do_j/dw_ij) w_kj: with the decoder's weight as itself, and as the encoder's."""
+    """dnet_k/dw_ji = o_i [k = j] + (do_i/dw_ji) w_ki: with the decoder's weight as itself, and as the encoder's."""
     encoder = Affine(4, 3, "tanh")
     net = network([encoder, Tied(encoder, "sigmoid")])
     X, T = data(net, 5)
-    W, (_, a, _), (o, net3, _) = net.weights[0], *reference.passes(net.layers, net.parameters, X)
+    W, (_, a, _), (o, net_k, _) = net.weights[0], *reference.passes(net.layers, net.parameters, X)
     rows = parts(net, fastbp.parameter_jacobian(net, X, of="preactivation"))[0][0]
     gradients = parts(net, fastbp.per_sample_gradients(net, X, T))[0][0]
     for n in range(5):
-        y = reference.activate("sigmoid", net3[n])
+        y = reference.activate("sigmoid", net_k[n])
         expected = np.empty((4, 4, 3))
-        for k, i, j in np.ndindex(4, 4, 3):
-            of_o = X[n, i] * (1 - np.tanh(a[n, j]) ** 2)  # do_j/dw_ij
-            expected[k, i, j] = of_o * W[k, j] + (o[n, j] if k == i else 0)  # (4)
+        for k, j, i in np.ndindex(4, 4, 3):
+            of_o = X[n, j] * (1 - np.tanh(a[n, i]) ** 2)  # do_i/dw_ji
+            expected[k, j, i] = of_o * W[k, i] + (o[n, i] if k == j else 0)  # (4)
         assert_close(rows[n], expected.reshape(4, 12), "float64", 20)
-        total = [sum((y[k] - T[n, k]) * expected[k, i, j] for k in range(4)) for i in range(4) for j in range(3)]  # (1)
+        total = [sum((y[k] - T[n, k]) * expected[k, j, i] for k in range(4)) for j in range(4) for i in range(3)]  # (1)
         assert_close(gradients[n], total, "float64", 40)
 
 
