@@ -1,4 +1,4 @@
-"""The tables of docs/equations.md: every equation of the sources is there, and every function and test it names."""
+"""The tables of docs/equations.md: all equations of the sources, and whether what they and other pages name exists."""
 
 import re
 from pathlib import Path
@@ -127,3 +127,35 @@ def test_a_function_that_is_not_there_would_be_noticed():
     assert not defines(text, "linear", path)
     assert not defines(text, "apply_matri", path)
     assert not defines(text, "Layer.linear_map", path)
+
+
+# The other pages.
+
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHERS = [page for page in PAGES if page.parent.name == "docs" and page != PAGE]
+
+
+def quoted(page):
+    """What stands in backticks in running text."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    paths = [name for name in quoted(page) if re.fullmatch(r"(fastbp|fastbp_c|tests|benches|demo|docs)/[\w./]+", name)]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def words():
+    """All that occur in the sources."""
+    folders = [ROOT / folder for folder in ("fastbp", "fastbp_c", "tests", "benches")]
+    files = [path for folder in folders for kind in ("py", "pyx", "pxd", "h") for path in folder.rglob(f"*.{kind}")]
+    return {word for path in files for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.name)
+def test_functions_that_a_page_names_exist(page, words):
+    names = [name for name in quoted(page) if re.fullmatch(r"[a-z]+_\w+", name)]
+    assert [name for name in names if name not in words] == []
