@@ -10,7 +10,7 @@ from fastbp._boundary import names
 from fastbp._derivatives.first_order import loss as loss_of
 from fastbp._networks.network import INITIALIZERS
 from fastbp_c.networks.activation import ACTIVATIONS
-from fastbp_c.networks.loss import LOSSES
+from fastbp_c.networks.output import LOSSES
 
 NETWORK = fastbp.mlp([2, 2], seed=0)
 X, T = [[1.0, 2.0]], [[0.0, 1.0]]

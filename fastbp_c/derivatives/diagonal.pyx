@@ -132,7 +132,7 @@ cdef void add_squares(
     """d += sum_nr c[n, r] g^2, g being what the layer's parameters get from row (n, r)"""
     cdef const Net *net = chunk.net
     cdef const Layer *layer = &net.layers[l]
-    cdef Py_ssize_t size = layer.W_rows * layer.W_columns, n_b = layer.n_b if layer.b >= 0 else 0, s, n, r
+    cdef Py_ssize_t size = layer.W_rows * layer.W_columns, n_b = layer.n_b if layer.b >= 0 else 0, s, n
     cdef const floating *work = <const floating *> room.work
     cdef const floating *x = layer_input(chunk, l, work)
     cdef const floating *row = <const floating *> room.rows
@@ -142,7 +142,7 @@ cdef void add_squares(
     memset(squares, 0, (size + n_b) * sizeof(floating))
     for s in range(D.n_sets):
         for n in range(chunk.N):
-            for r in range(D.sets[s]):
+            for _ in range(D.sets[s]):
                 slot_gradient(layer, 1, x + n * layer.n_in, row, False, False, own, own + size if n_b > 0 else NULL,
                               strip_of(net, chunk.N, work))
                 simd.sum_squares(1, 1, size + n_b, c, own, True, squares)
