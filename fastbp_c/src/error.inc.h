@@ -8,7 +8,8 @@
  * b) softmax is written with e_k = e^(a_k - max a) and r, the sum of e but for one of its ones:
  *        y_k = e_k / (1 + r),   1 - y_k = r / (1 + r) where e_k = 1,   log sum_j e^a_j = max a + log(1 + r).
  * c) Rows too short to fill vectors are taken LANES at a time, transposed, one row to a lane.
- * d) Sums that run over K or N are in double, also for float.
+ * d) E_n is formed in double, also for float, and so are the sums over K or N: a square overflows long before its root.
+ *    Weights are multiplied in double too: only what delta or M itself is has to be a float.
  */
 
 /* The longest row that is transposed: above, vectors along the row are faster. */
@@ -31,9 +32,9 @@ static INLINE REAL NAME(exp_below)(REAL a, REAL top)
 }
 
 /* t x, and 0 for t = 0 even if x is infinite: t log y vanishes with t */
-static INLINE REAL NAME(times_log)(REAL t, REAL x)
+static INLINE double NAME(times_log)(double t, double x)
 {
-    const REAL product = t * x;
+    const double product = t * x;
     return t == 0 ? 0 : product;
 }
 
@@ -123,64 +124,60 @@ static void NAME(softmax)(ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *z)
     }
 }
 
-/* Returns sum_n weight_n sum_k value_nk, and multiplies delta_nk by scale weight_n. */
-static double NAME(weigh)(ptrdiff_t N, ptrdiff_t K, const REAL *value, const REAL *weight, REAL scale,
-                          REAL *delta)
+/* What delta_n is multiplied by: the weight of a sample may be NULL, for 1 */
+static INLINE double NAME(factor)(const REAL *weight, REAL scale, ptrdiff_t n)
 {
-    double total = 0;
-    if (!weight) {              /* one long row */
-        K *= N;
-        N = 1;
+    return weight ? (double)scale * weight[n] : scale;
+}
+
+/* Returns 1/2 sum (y - t)^2; delta = c (y - t) h1, h1 being 1 if it is NULL, unless delta is NULL */
+static INLINE double NAME(squared_error_row)(ptrdiff_t K, const REAL *y, const REAL *t, const REAL *h1, double c,
+                                             REAL *delta)
+{
+    double sum = 0;
+    SIMD(reduction(+ : sum))
+    for (ptrdiff_t k = 0; k < K; k++) {
+        const double difference = (double)y[k] - t[k];
+        sum += difference * (difference / 2);
+        if (delta) delta[k] = (REAL)(c * (h1 ? difference * h1[k] : difference));
     }
-    for (ptrdiff_t n = 0; n < N; n++) {
-        double sum = 0;
-        SIMD(reduction(+ : sum))
-        for (ptrdiff_t k = 0; k < K; k++) sum += value[n * K + k];
-        total += weight ? weight[n] * sum : sum;
-        if (!delta) continue;
-        const REAL c = weight ? scale * weight[n] : scale;
-        SIMD()
-        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] *= c;
-    }
-    return total;
+    return sum;
 }
 
 /* E = 1/2 sum (y - t)^2,  delta = (y - t) h' */
 static double NAME(squared_error)(int activation, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                   const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
-    REAL *y = work, *h1 = delta ? work + N * K : NULL;
-    if (activation == FBP_IDENTITY && delta) {
-        SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++) {
-            const REAL difference = a[i] - t[i];
-            delta[i] = difference;
-            y[i] = difference * difference / 2;
-        }
-        return NAME(weigh)(N, K, y, weight, scale, delta);
+    const int is_identity = activation == FBP_IDENTITY;
+    const REAL *y = is_identity ? a : work, *h1 = work + N * K;
+    double total = 0;
+    if (!is_identity) NAME(activate)(activation, N * K, a, work, delta ? work + N * K : NULL, NULL);
+    if (!weight) K *= N, N = 1;      /* one long row */
+    for (ptrdiff_t n = 0, i = 0; n < N; n++, i += K) {
+        const double c = NAME(factor)(weight, scale, n);
+        double sum;
+        if (!delta) sum = NAME(squared_error_row)(K, y + i, t + i, NULL, c, NULL);
+        else if (is_identity) sum = NAME(squared_error_row)(K, y + i, t + i, NULL, c, delta + i);
+        else sum = NAME(squared_error_row)(K, y + i, t + i, h1 + i, c, delta + i);
+        total += weight ? weight[n] * sum : sum;
     }
-    NAME(activate)(activation, N * K, a, y, h1, NULL);
-    if (delta) {
-        SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++) delta[i] = (y[i] - t[i]) * h1[i];
-    }
-    SIMD()
-    for (ptrdiff_t i = 0; i < N * K; i++) y[i] = (y[i] - t[i]) * (y[i] - t[i]) / 2;
-    return NAME(weigh)(N, K, y, weight, scale, delta);
+    return total;
 }
 
 /* With u = |a|, q = e^-u / (1 + e^-u), which is 1 - y for a > 0 and else y, and p = 1 - t, or t, likewise:
- * E = log(1 + e^a) - t a = log(1 + e^-u) + p u,  delta = y - t = p - q for a > 0 and else q - p */
-static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *value, REAL *delta)
+ * E = log(1 + e^a) - t a = log(1 + e^-u) + p u,  delta = y - t = p - q for a > 0 and else q - p.
+ * Here the logarithm and delta. */
+static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *logarithm, REAL *delta)
 {
-    const REAL u = FABS(a), e = NAME(exp_down)(-u, 0), q = e / (1 + e), p = a > 0 ? 1 - t : t;
-    *value = NAME(log1p)(e) + NAME(times_log)(p, u);
+    const REAL e = NAME(exp_down)(-FABS(a), 0), q = e / (1 + e), p = a > 0 ? 1 - t : t;
+    *logarithm = NAME(log1p)(e);
     *delta = a > 0 ? p - q : q - p;
 }
 
 static double NAME(binary_cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                          const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
+    double total = 0;
     if (delta) {
         SIMD()
         for (ptrdiff_t i = 0; i < N * K; i++)
@@ -192,7 +189,21 @@ static double NAME(binary_cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a
             NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &unused);
         }
     }
-    return NAME(weigh)(N, K, work, weight, scale, delta);
+    if (!weight) K *= N, N = 1;      /* one long row */
+    for (ptrdiff_t n = 0; n < N; n++, a += K, t += K, work += K) {
+        const double c = NAME(factor)(weight, scale, n);
+        double sum = 0;
+        SIMD(reduction(+ : sum))
+        for (ptrdiff_t k = 0; k < K; k++) {
+            const double p = a[k] > 0 ? 1 - (double)t[k] : t[k];
+            sum += work[k] + NAME(times_log)(p, FABS(a[k]));
+        }
+        total += weight ? weight[n] * sum : sum;
+        if (!delta) continue;
+        SIMD()
+        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] = (REAL)(c * delta[n * K + k]);
+    }
+    return total;
 }
 
 /* With s = sum_k t_k:  E = -sum_k t_k log y_k = sum_k t_k (max a - a_k) + s log(1 + r),
@@ -205,7 +216,7 @@ static INLINE REAL NAME(cross_entropy_delta)(REAL e, REAL t, REAL q, REAL r, REA
     return e == 1 ? at_top : elsewhere;
 }
 
-static double NAME(cross_entropy_row)(ptrdiff_t K, const REAL *a, const REAL *t, REAL c, REAL *delta, REAL *e)
+static double NAME(cross_entropy_row)(ptrdiff_t K, const REAL *a, const REAL *t, double c, REAL *delta, REAL *e)
 {
     const REAL top = NAME(max)(K, a);
     const REAL r = NAME(softmax_exp)(K, a, top, e);
@@ -215,20 +226,20 @@ static double NAME(cross_entropy_row)(ptrdiff_t K, const REAL *a, const REAL *t,
         const REAL t_one = e[k] == 1 ? t[k] : 0;
         t_top += t_one;
         t_others += t[k] - t_one;
-        cost += NAME(times_log)(t[k], top - a[k]);
+        cost += NAME(times_log)(t[k], (double)top - a[k]);
     }
     const double s = t_top + t_others;
     if (delta) {
         const REAL q = (REAL)s / (1 + r);
         SIMD()
         for (ptrdiff_t k = 0; k < K; k++)
-            delta[k] = c * NAME(cross_entropy_delta)(e[k], t[k], q, r, (REAL)t_top, (REAL)t_others);
+            delta[k] = (REAL)(c * NAME(cross_entropy_delta)(e[k], t[k], q, r, (REAL)t_top, (REAL)t_others));
     }
     return cost + s * NAME(log1p)(r);
 }
 
 /* E_n into cost[n], and delta times c[n], of up to LANES narrow rows */
-static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a, const REAL *t, const REAL *c,
+static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a, const REAL *t, const double *c,
                                      REAL *delta, double *cost)
 {
     ptrdiff_t start[LANES];
@@ -250,7 +261,7 @@ static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a,
             others[l] += e - one;
             t_top[l] += one * t_k;
             t_others[l] += t_k - one * t_k;
-            cost[l] += NAME(times_log)(t_k, top[l] - a_k);
+            cost[l] += NAME(times_log)(t_k, (double)top[l] - a_k);
             x[k * LANES + l] = e;
         }
     SIMD()
@@ -258,14 +269,14 @@ static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a,
         const REAL s = (REAL)(t_top[l] + t_others[l]);
         r[l] = (REAL)(others[l] + (ones[l] - 1));
         q[l] = s / (1 + r[l]);
-        cost[l] += s * NAME(log1p)(r[l]);
+        cost[l] += (double)s * NAME(log1p)(r[l]);
     }
     if (!delta) return;
     for (ptrdiff_t k = 0; k < K; k++)
         SIMD()
         for (ptrdiff_t l = 0; l < LANES; l++) {
             const ptrdiff_t i = k * LANES + l;
-            x[i] = c[l] * NAME(cross_entropy_delta)(x[i], u[i], q[l], r[l], t_top[l], (REAL)t_others[l]);
+            x[i] = (REAL)(c[l] * NAME(cross_entropy_delta)(x[i], u[i], q[l], r[l], t_top[l], (REAL)t_others[l]));
         }
     NAME(store_tile)(K, start, x, delta);
 }
@@ -274,12 +285,11 @@ static double NAME(cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const
                                   const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
     const ptrdiff_t height = K <= NARROW ? LANES : 1;
-    double total = 0, cost[LANES];
-    REAL c[LANES];
+    double total = 0, cost[LANES], c[LANES];
     for (ptrdiff_t n = 0; n < N; n += height) {
         const ptrdiff_t rows = N - n < height ? N - n : height;
         for (ptrdiff_t l = 0; l < height; l++)
-            c[l] = weight ? scale * weight[n + (l < rows ? l : rows - 1)] : scale;
+            c[l] = NAME(factor)(weight, scale, n + (l < rows ? l : rows - 1));
         REAL *delta_n = delta ? delta + n * K : NULL;
         if (K <= NARROW)
             NAME(cross_entropy_tile)(rows, K, a + n * K, t + n * K, c, delta_n, cost);
@@ -300,22 +310,23 @@ static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *
     NAME(softmax)(N, K, a, work);
     for (ptrdiff_t n = 0; n < N; n++, t += K) {
         const REAL *y = work + n * K;
-        REAL *f = work + (N + n) * K;
         ptrdiff_t top = 0;
         double not_top = 0, cost = 0, mean = 0;
         for (ptrdiff_t k = 1; k < K; k++) top = y[k] > y[top] ? k : top;
         for (ptrdiff_t k = 0; k < K; k++) not_top += k == top ? 0 : y[k];
-        const REAL d_top = (REAL)((1 - t[top]) - not_top);
+        const double d_top = (1 - (double)t[top]) - not_top;
         for (ptrdiff_t k = 0; k < K; k++) {
-            const REAL d = k == top ? d_top : y[k] - t[k];
-            cost += (double)d * d / 2;
-            f[k] = d - d_top;
-            mean += (double)y[k] * f[k];
+            const double d = k == top ? d_top : (double)y[k] - t[k];
+            cost += d * (d / 2);
+            mean += y[k] * (d - d_top);
         }
         total += weight ? weight[n] * cost : cost;
         if (!delta) continue;
-        const REAL c = weight ? scale * weight[n] : scale;
-        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] = c * y[k] * (REAL)(f[k] - mean);
+        const double c = NAME(factor)(weight, scale, n);
+        for (ptrdiff_t k = 0; k < K; k++) {
+            const double f = k == top ? 0 : (double)y[k] - t[k] - d_top;
+            delta[n * K + k] = (REAL)(c * y[k] * (f - mean));
+        }
     }
     return total;
 }
