@@ -12,8 +12,8 @@ import scipy
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-sys.path.append(str(Path(__file__).parent / "build_tools"))
-import kernels
+sys.path.insert(0, str(Path(__file__).parent / "build_tools"))
+import kernel_interface
 
 PACKAGE = Path("fastbp_c")
 SANITIZE = os.environ.get("FASTBP_SANITIZE") == "1"
@@ -32,7 +32,7 @@ def write_includes():
     listed = (PACKAGE / "src" / "kernel_list.inc.h").read_text(encoding="utf-8")
     for name, text in (
         ("_blas_int.pxi", blas_int_definition(cython_blas)),
-        ("_kernels.pxi", kernels.cython_interface(listed)),
+        ("_kernels.pxi", kernel_interface.cython_interface(listed)),
     ):
         target = PACKAGE / "algebra" / name
         if not target.exists() or target.read_text(encoding="utf-8") != text:  # a fresh time stamp rebuilds everything

@@ -155,7 +155,7 @@ def test_operators_go_on_after_an_error(operator):
     net = network(chain(3, 4, 2))
     op, v = operator(net, *data(net, 5)), np.ones(P)
     expected = op @ v
-    for wrong in (*(make() for make in OBJECTS), np.ones(P - 1), np.ones((P - 1, 2)), np.ones((1, 1, P)), 7.0):
+    for wrong in (*(make() for make in OBJECTS), np.ones(P - 1), np.ones((P - 1, 2)), np.ones((1, 1, P - 1)), 7.0):
         with pytest.raises((TypeError, ValueError)):
             op.matmat(wrong)
         with pytest.raises((TypeError, ValueError)):

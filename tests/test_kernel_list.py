@@ -18,13 +18,13 @@ needs_tools = pytest.mark.skipif(not TOOLS.is_dir(), reason="needs build_tools, 
 
 @pytest.fixture(scope="module")
 def tools():
-    """The module build_tools/kernels.py."""
+    """The module build_tools/kernel_interface.py."""
     sys.path.insert(0, str(TOOLS))
     try:
-        import kernels
+        import kernel_interface
     finally:
         sys.path.remove(str(TOOLS))
-    return kernels
+    return kernel_interface
 
 
 @needs_tools

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,13 +57,19 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
         return super().__rmul__(x)
 
     def _matmat(self, V: ArrayLike) -> NDArray[Any]:
-        rows = cast("V", as_numbers("V", V).T, self.dtype)
-        out = new_array("operator", rows.shape, self.dtype)
-        self._products.multiply(rows, out)
-        return out.T
+        return self._rows_times("V", as_numbers("V", V).swapaxes(-1, -2)).swapaxes(-1, -2)
 
     def _matvec(self, v: ArrayLike) -> NDArray[Any]:
-        return self._matmat(as_numbers("v", v).reshape(-1, 1))[:, 0]
+        rows = as_numbers("v", v)
+        return self._rows_times("v", rows.reshape(-1) if rows.shape == (self.shape[0], 1) else rows)
+
+    def _rows_times(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """The product of every row (..., P), of which SciPy passes any number of dimensions from 1.18 on."""
+        rows = cast(name, rows, self.dtype)
+        out = new_array("operator", rows.shape, self.dtype)
+        flat = math.prod(rows.shape[:-1]), rows.shape[-1]
+        self._products.multiply(rows.reshape(flat), out.reshape(flat))
+        return out
 
     def _adjoint(self) -> CurvatureOperator:
         return self

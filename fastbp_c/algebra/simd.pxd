@@ -1,6 +1,7 @@
 """The vector kernels of src/ in the instruction set in use: `simd.activate(...)`, float and double by the arguments.
 
-They are listed, with what each computes, in src/kernel_list.inc.h; build_tools/kernels.py makes _kernels.pxi of it.
+They are listed, with what each computes, in src/kernel_list.inc.h. build_tools/kernel_interface.py makes _kernels.pxi
+of it.
 """
 
 from cython cimport floating

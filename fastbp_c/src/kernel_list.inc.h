@@ -1,6 +1,6 @@
 /* Every kernel: what it computes, and how it is called. No other place declares one: kernels.h makes the tables of
- * function pointers of this list, all_kernels.inc.h the prototypes and the tables' contents, and build_tools/kernels.py
- * the functions that Cython calls.
+ * function pointers of this list, all_kernels.inc.h the prototypes and the tables' contents, and
+ * build_tools/kernel_interface.py the functions that Cython calls.
  *
  * KERNEL          in float and double
  * DOUBLE_KERNEL   in double only
@@ -128,8 +128,8 @@ DOUBLE_KERNEL(int, cholesky, (ptrdiff_t k, REAL *S, const REAL *least))
 /* Z = R^-T Z for k rows of n, R upper triangular */
 DOUBLE_KERNEL(void, solve, (ptrdiff_t k, ptrdiff_t n, const REAL *R, ptrdiff_t ldr, REAL *Z, ptrdiff_t ldz))
 
-/* C[m, n] = start[m, n] + A(m, k) B(k, n), of which a step in m, k or n leads as far as given, a_row or a_col, and b_row
- * or b_col, being 1; start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (bias[n]) */
+/* C[m, n] = start[m, n] + sum_k A[m a_row + k a_col] B[k b_row + n b_col], of each pair of steps one being 1;
+ * start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (bias[n]) */
 VECTOR_KERNEL(void, gemm, (ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,
                            const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc, int start,
                            const REAL *bias))

@@ -69,7 +69,7 @@ def cython_interface(text):
     listed = list(kernels(text))
     return "".join(
         [
-            '# Made by build_tools/kernels.py of src/kernel_list.inc.h.\ncdef extern from "kernels.h":\n',
+            '# Made by build_tools/kernel_interface.py of src/kernel_list.inc.h.\ncdef extern from "kernels.h":\n',
             *table(listed, "f", "float"),
             *table(listed, "d", "double"),
             *(function(*kernel) for kernel in listed),
