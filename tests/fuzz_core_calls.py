@@ -4,7 +4,7 @@ import numpy as np
 
 import fastbp_c.affine
 import fastbp_c.networks.activation
-import fastbp_c.networks.loss
+import fastbp_c.networks.output
 import reference
 from fastbp_c.networks.plan import Plan
 from fuzz_world import Call, assert_near, moderate, values
@@ -67,8 +67,8 @@ def strict_function(draw, world):
                 errors = reference.errors(output, loss or reference.canonical(output), a.astype(float), t.astype(float))
                 assert_near(result[0], values(weight, float) @ errors, a.dtype)
 
-        return Call("error", fastbp_c.networks.loss.error, arguments, right)
-    return Call("error_curvature", fastbp_c.networks.loss.error_curvature, arguments)
+        return Call("error", fastbp_c.networks.output.error, arguments, right)
+    return Call("error_curvature", fastbp_c.networks.output.error_curvature, arguments)
 
 
 def strict_plan(draw, world):

@@ -5,7 +5,7 @@ import pytest
 
 import fastbp_c.affine
 import fastbp_c.networks.activation
-import fastbp_c.networks.loss
+import fastbp_c.networks.output
 from bad_input import DIMENSIONS, LAYOUT, LOSSES, NAMES, Scene, check, table
 from fastbp_c.networks.plan import Plan
 from fastbp_c.training.stepper import Stepper
@@ -107,13 +107,13 @@ def computed(function, **changed):
             "TypeError: name: expected the name of an activation, got NoneType",
         ),
         (
-            lambda s: fastbp_c.networks.loss.softmax(s.X[0]),
+            lambda s: fastbp_c.networks.output.softmax(s.X[0]),
             "ValueError: a: expected a matrix (2 dimensions), got shape (3,)",
         ),
-        (lambda s: fastbp_c.networks.loss.softmax(misshapen((2**31, 0))), f"OverflowError: a: expected {DIMENSIONS}"),
+        (lambda s: fastbp_c.networks.output.softmax(misshapen((2**31, 0))), f"OverflowError: a: expected {DIMENSIONS}"),
         *(
             case
-            for function in (fastbp_c.networks.loss.error, fastbp_c.networks.loss.error_curvature)
+            for function in (fastbp_c.networks.output.error, fastbp_c.networks.output.error_curvature)
             for case in (
                 (computed(function, output="linear"), f"ValueError: output: expected one of {NAMES}, got 'linear'"),
                 (computed(function, loss="mse"), f"ValueError: loss: expected one of {LOSSES}, got 'mse'"),

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import erf
 
 from accuracy import true_values
-from fastbp_c.networks.loss import error, error_curvature, softmax
+from fastbp_c.networks.output import error, error_curvature, softmax
 from util import DTYPES, assert_close, tolerance
 
 PAIRS = [(name, "squared_error") for name in (*true_values.ACTIVATIONS, "softmax")] + [

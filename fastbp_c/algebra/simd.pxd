@@ -35,7 +35,7 @@ cdef extern from "kernels.h":
                             float *) noexcept nogil
         void (*square)(Py_ssize_t, const float *, float *) noexcept nogil
         void (*add)(Py_ssize_t, const float *, float *) noexcept nogil
-        void (*bend)(Py_ssize_t, const float *, const float *, const float *, const float *, float *) noexcept nogil
+        void (*scaled_sum)(Py_ssize_t, const float *, const float *, const float *, const float *, float *) noexcept nogil
         void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*diagonal)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
         void (*triangles)(Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
@@ -43,7 +43,7 @@ cdef extern from "kernels.h":
                               float *) noexcept nogil
         void (*symmetrize)(Py_ssize_t, int, float *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const float *) noexcept nogil
-        void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const float *, float *) noexcept nogil
+        void (*take_rows)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const float *, float *) noexcept nogil
         void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const float *, int, float *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t, int,
@@ -88,7 +88,7 @@ cdef extern from "kernels.h":
                             double *) noexcept nogil
         void (*square)(Py_ssize_t, const double *, double *) noexcept nogil
         void (*add)(Py_ssize_t, const double *, double *) noexcept nogil
-        void (*bend)(Py_ssize_t, const double *, const double *, const double *, const double *,
+        void (*scaled_sum)(Py_ssize_t, const double *, const double *, const double *, const double *,
                      double *) noexcept nogil
         void (*transpose)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*diagonal)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
@@ -97,7 +97,7 @@ cdef extern from "kernels.h":
                               double *) noexcept nogil
         void (*symmetrize)(Py_ssize_t, int, double *) noexcept nogil
         int (*all_finite)(Py_ssize_t, const double *) noexcept nogil
-        void (*gather)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double *) noexcept nogil
+        void (*take_rows)(Py_ssize_t, Py_ssize_t, const Py_ssize_t *, const double *, double *) noexcept nogil
         void (*multiply)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const double *, int, double *) noexcept nogil
         void (*outer)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t, int,
@@ -234,14 +234,14 @@ cdef inline void add(Py_ssize_t n, const floating *x, floating *y) noexcept nogi
         kernels_d.add(n, x, y)
 
 
-cdef inline void bend(
+cdef inline void scaled_sum(
     Py_ssize_t n, const floating *h1, const floating *x, const floating *h2, const floating *r, floating *y
 ) noexcept nogil:
     """y = h1 x + h2 r, or y = h1 x if h2 is NULL; y may be x"""
     if floating is float:
-        kernels_f.bend(n, h1, x, h2, r, y)
+        kernels_f.scaled_sum(n, h1, x, h2, r, y)
     else:
-        kernels_d.bend(n, h1, x, h2, r, y)
+        kernels_d.scaled_sum(n, h1, x, h2, r, y)
 
 
 cdef inline void transpose(
@@ -292,14 +292,14 @@ cdef inline void symmetrize(Py_ssize_t P, bint both, floating *H) noexcept nogil
         kernels_d.symmetrize(P, both, H)
 
 
-cdef inline void gather(
+cdef inline void take_rows(
     Py_ssize_t N, Py_ssize_t width, const Py_ssize_t *order, const floating *x, floating *rows
 ) noexcept nogil:
     """rows[n, :] = x[order[n], :]"""
     if floating is float:
-        kernels_f.gather(N, width, order, x, rows)
+        kernels_f.take_rows(N, width, order, x, rows)
     else:
-        kernels_d.gather(N, width, order, x, rows)
+        kernels_d.take_rows(N, width, order, x, rows)
 
 
 cdef inline void multiply(

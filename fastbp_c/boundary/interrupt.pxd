@@ -2,6 +2,7 @@
 
     begin()                     at the entry point, before the GIL is released
     if not go_on(work): break   in loops, without the GIL; `work` multiply-adds, or what takes as long, come next
+    hold(True) … hold(False)    around what has to be done as a whole
     end()                       at the entry point, with the GIL: raises what a signal handler raised
 
 What a stopped kernel leaves in its results is of no meaning; whoever owns state restores it before `end`. The state is
@@ -10,7 +11,7 @@ one of the thread, so that nothing has to be handed down, and a handler may itse
 
 
 cdef void begin() noexcept nogil
-cdef void hold() noexcept nogil
+cdef void hold(bint held) noexcept nogil
 cdef bint go_on(double work) noexcept nogil
 cdef bint stopped() noexcept nogil
 cdef int end() except -1

@@ -7,12 +7,13 @@ cdef extern from *:
     #else
     #define FBP_THREAD_LOCAL __thread
     #endif
-    static FBP_THREAD_LOCAL struct { double left; int stopped; } fbp_watch;
+    static FBP_THREAD_LOCAL struct { double left; int held, stopped; } fbp_watch;
     /* The error that a handler raised is the thread's current one already. */
     static int fbp_raise(int stopped) { return stopped ? -1 : 0; }
     """
     struct Watch:
         double left         # multiply-adds until the next look
+        bint held           # whether no look is to be taken
         bint stopped        # whether a handler has raised
     Watch fbp_watch
     int fbp_raise(int stopped) except -1
@@ -22,23 +23,22 @@ cdef extern from "Python.h":
 
 # Multiply-adds between two looks: 0.02 s with wide vectors, 0.2 s with the narrowest.
 cdef double INTERVAL = 2.0 ** 29
-cdef double NEVER = 1e300
 
 
 cdef void begin() noexcept nogil:
     """From here on `go_on` looks for signals."""
-    fbp_watch.left, fbp_watch.stopped = INTERVAL, False
+    fbp_watch.left, fbp_watch.held, fbp_watch.stopped = INTERVAL, False, False
 
 
-cdef void hold() noexcept nogil:
-    """Until the next `begin` no look is taken: what follows has to be done as a whole."""
-    fbp_watch.left = NEVER
+cdef void hold(bint held) noexcept nogil:
+    """No look is taken from `hold(True)` to `hold(False)`."""
+    fbp_watch.held = held
 
 
 cdef bint go_on(double work) noexcept nogil:
     """Whether to do that much work, no signal handler having raised an exception."""
     fbp_watch.left -= work
-    if fbp_watch.left < 0 and not fbp_watch.stopped:
+    if fbp_watch.left < 0 and not fbp_watch.held and not fbp_watch.stopped:
         look()
     return not fbp_watch.stopped
 
@@ -47,7 +47,7 @@ cdef void look() noexcept nogil:
     cdef bint raised
     with gil:
         raised = PyErr_CheckSignals() != 0
-    fbp_watch.left, fbp_watch.stopped = INTERVAL, raised  # a handler may have used them
+    fbp_watch.left, fbp_watch.held, fbp_watch.stopped = INTERVAL, False, raised  # a handler may have used them
 
 
 cdef bint stopped() noexcept nogil:
@@ -56,7 +56,7 @@ cdef bint stopped() noexcept nogil:
 
 
 cdef int end() except -1:
-    """Raise what a signal handler raised; from here on the thread's next call begins anew."""
+    """Raise what a signal handler raised."""
     cdef bint raised = fbp_watch.stopped
-    fbp_watch.left, fbp_watch.stopped = NEVER, False
+    fbp_watch.stopped = False
     return fbp_raise(raised)

@@ -4,9 +4,6 @@ cimport cython
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 
-cdef enum:
-    ALIGNMENT = 64
-
 
 @cython.final
 cdef class Workspace:
@@ -19,11 +16,11 @@ cdef class Workspace:
         """Make room for that many bytes; what the slab held is lost when it grows."""
         if size <= self.size:
             return 0
-        cdef void *slab = malloc(size + ALIGNMENT)
+        cdef void *slab = malloc(size + CACHE_LINE) if size < SIZE_MAX - CACHE_LINE else NULL
         if slab == NULL:
             raise MemoryError(f"workspace: expected room for {size} bytes, got none")
         free(self.slab)
         self.slab = slab
-        self.memory = <char *> ((<uintptr_t> slab + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT)
+        self.memory = <char *> ((<uintptr_t> slab + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
         self.size = size
         return 0

@@ -2,12 +2,12 @@
 
 Design:
 a) At layer l the second derivatives with respect to a^l are carried as D^ll = sum_r c_r v_r v_r^T + diag t: rows v, a
-   coefficient for each, and a diagonal. The rows are stepped back like those of a Jacobian.
-b) A diagonal is no longer one after a step. Exactly, it becomes rows: row j is column j of W^l, with coefficient t_j.
+   coefficient for each, and a diagonal. The rows are taken back like those of a Jacobian.
+b) A diagonal is no longer one below the layer. Exactly, it becomes rows: row j is column j of W^l, its coefficient t_j.
    Becker and LeCun's approximation keeps only its diagonal, (W o W) t   (PRML 5.81). Where nothing but the diagonal is
-   asked for after the step, which is so at the lowest layer, the two are the same.
+   asked for below, which is so at the lowest layer, the two are the same.
 c) Every activation adds h'' (delta W^T) to the diagonal. Without that it is the Gauss-Newton matrix.
-d) The error function starts it: elementwise output units with a diagonal, softmax with rows (output_factor).
+d) The error function starts it: elementwise output units with a diagonal, softmax with rows (output_factors).
 """
 
 cimport numpy as cnp
@@ -16,16 +16,18 @@ from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra cimport simd
 from fastbp_c.boundary.check cimport check_vector
-from fastbp_c.derivatives.jacobian cimport identity_rows, widest
-from fastbp_c.networks.linear cimport push_back, slot_gradient
+from fastbp_c.boundary.workspace cimport Arena, arena_over, take, times
+from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity
+from fastbp_c.networks.linear cimport (
+    has_weights, is_dense, n_own, slot, slot_gradient, squared_adjoint,
+)
+from fastbp_c.networks.nonlinear cimport add_curvature, adds_curvature, times_slope_squared
+from fastbp_c.networks.output cimport has_diagonal, output_diagonal, output_factors
+from fastbp_c.networks.passes cimport (
+    last_a, layer_input, linearize, most_outputs, rows_back, unit_rows_back, unit_size,
+)
 from fastbp_c.networks.plan cimport Plan, check_output
-from fastbp_c.derivatives.outer_product cimport coefficients
-from fastbp_c.networks.passes cimport chosen, deltas, forward, layer_input, output_delta, part, step_back, strip
-from fastbp_c.networks.records cimport MAXIMUM, PRODUCT, Layer, Net, pitch, work_size
-from fastbp_c.algebra.simd cimport FBP_IDENTITY, FBP_SOFTMAX
-from fastbp_c.boundary.workspace cimport Workspace, carve, padded
-
-import numpy as np
+from fastbp_c.networks.records cimport Layer, Net, chosen_of, strip_of, work_size
 
 cnp.import_array()
 
@@ -35,214 +37,197 @@ cdef enum:
 
 
 cdef struct Wanted:
-    int error
-    bint gauss_newton
-    bint approximate
-    double scale
-
-
-cdef struct Sizes:
-    Py_ssize_t rows         # samples of a chunk
+    void *d
+    bint exact              # of the Hessian, not the Gauss-Newton matrix
+    bint approximate        # (5.81)
+    Py_ssize_t N            # samples of the longest chunk
     Py_ssize_t R            # rows a sample, at most
-    Py_ssize_t lowest       # the lowest layer with parameters
 
 
-cdef struct Groups:
-    Py_ssize_t count
-    Py_ssize_t *sizes       # rows a sample; a group's rows lie together, (N, its size, width)
+cdef struct Room:
+    void *work
+    void *p2                # p o p
+    void *rows              # (N, R, the most outputs of a layer)
+    void *back
+    void *c                 # (N, R)
+    void *t                 # (N, the most outputs of a layer)
+    void *t_back
+    void *q
+    void *x2                # (N, the widest)
+    void *sets
+    void *own               # the parameters of a layer
+    void *unit
 
 
-cdef inline bint lone(const Layer *layer) noexcept nogil:
-    """Whether the layer takes a sample as one row"""
-    return layer.kind == PRODUCT and layer.groups == 1 and layer.taps == NULL
+cdef struct Curvature:
+    # D at a layer: sets of rows, and a diagonal. The rows of a set lie together: (N, its size, width).
+    Py_ssize_t n_sets, R
+    Py_ssize_t *sets        # their sizes; NULL: only their number is of interest
+    bint dense              # whether t is not 0
 
 
-cdef Sizes sizes_of(const Net *net, const Wanted *wanted) noexcept nogil:
-    cdef Sizes sizes
-    cdef Py_ssize_t l, width = 1
-    sizes.lowest = 0
-    while sizes.lowest < net.n_layers - 1 and net.layers[sizes.lowest].kind != PRODUCT:
-        sizes.lowest += 1
-    sizes.R = net.n_outputs
-    if wanted.approximate:
-        sizes.R = 0
-    elif not wanted.gauss_newton:
-        # The second layer adds none where only the squares of the first one's are asked for: see `chunk`.
-        for l in range(sizes.lowest + (2 if lone(&net.layers[sizes.lowest]) else 1), net.n_layers - 1):
-            if net.layers[l].activation != FBP_IDENTITY:
-                sizes.R += net.layers[l].n_out
-    for l in range(net.n_layers):   # no row gets as far as the inputs
-        width = max(width, net.layers[l].n_out)
-    sizes.rows = max(1, min(net.rows, max(CHUNK, net.n_parameters) // (max(1, sizes.R) * width)))
-    return sizes
-
-
-cdef size_t scratch(const Net *net, const Sizes *sizes) noexcept nogil:
-    """Elements beside the workspace: what `chunk` carves"""
-    cdef size_t width = widest(net), N = sizes.rows, whole = 1
-    cdef Py_ssize_t l
+cdef Room lay_out(const Net *net, const Wanted *wanted, Arena *arena) noexcept nogil:
+    cdef Room room
+    cdef Py_ssize_t l, own = 0
+    cdef size_t vector = times(wanted.N, most_outputs(net))
     for l in range(net.n_layers):
-        if net.layers[l].kind == MAXIMUM:
-            whole = N
-    return (2 * padded(N * sizes.R * width) + padded(N * max(1, sizes.R)) + 4 * padded(N * width)
-            + padded(whole * width * width))
+        if not is_dense(&net.layers[l]):
+            own = max(own, n_own(&net.layers[l]))
+    room.work = take(arena, work_size(net, wanted.N))
+    room.p2 = take(arena, net.n_parameters)
+    room.rows = take(arena, times(wanted.R, vector))
+    room.back = take(arena, times(wanted.R, vector))
+    room.c = take(arena, times(wanted.N, wanted.R))
+    room.t = take(arena, vector)
+    room.t_back = take(arena, vector)
+    room.q = take(arena, vector)
+    room.x2 = take(arena, times(wanted.N, net.widest))
+    room.sets = take(arena, (net.n_layers + 1) * sizeof(Py_ssize_t) // sizeof(float))
+    room.own = take(arena, own)
+    room.unit = take(arena, unit_size(net, wanted.N) if wanted.R > 0 else 0)
+    return room
 
 
-cdef void new_rows(
-    const Net *net, Py_ssize_t l, Py_ssize_t N, const floating *p, floating *rows, floating *unit,
-    const floating *work,
-) noexcept nogil:
-    """rows[n, j, i] = h'(a^(l-1)_ni) W^l_ij: unit rows at a^l, stepped back"""
-    cdef const Layer *layer = &net.layers[l]
-    cdef const Layer *below = &net.layers[l - 1]
-    cdef Py_ssize_t R = layer.n_out, n
-    if layer.kind == MAXIMUM:
-        identity_rows(N, R, unit)
-        step_back(net, l, N, R, p, unit, rows, work)
-        return
-    identity_rows(1, R, unit)
-    push_back(layer, 1, R, p, unit, False, rows, chosen(layer, pitch(N), work), strip(net, pitch(N), work))
-    for n in range(1, N):
-        memcpy(rows + n * R * below.n_out, rows, R * below.n_out * sizeof(floating))
-    if below.activation != FBP_IDENTITY:
-        simd.multiply(N, R, below.n_out, work + below.h1 * pitch(N), rows)
+cdef inline bint asks_for_squares(const Net *net, const Wanted *wanted, Py_ssize_t l) noexcept nogil:
+    """Whether of D at layer l nothing but the diagonal is asked for"""
+    return wanted.approximate or l == net.lowest and has_weights(&net.layers[l]) and is_dense(&net.layers[l])
 
 
-cdef void add_rows(
-    const Net *net, Py_ssize_t l, Py_ssize_t N, Py_ssize_t R, const floating *x, const floating *c,
-    const floating *rows, floating *g, floating *d, const floating *work,
+cdef inline void add_set(Curvature *D, Py_ssize_t size) noexcept nogil:
+    if D.sets != NULL:
+        D.sets[D.n_sets] = size
+    D.n_sets += 1
+    D.R += size
+
+
+cdef void start_curvature(const Net *net, const Wanted *wanted, Curvature *D) noexcept nogil:
+    """At the output"""
+    D.n_sets, D.R, D.dense = 0, 0, has_diagonal(net) or wanted.approximate
+    if not D.dense:
+        add_set(D, net.n_outputs)
+
+
+cdef void next_curvature(const Net *net, const Wanted *wanted, Py_ssize_t l, Curvature *D) noexcept nogil:
+    """From layer l to the one below"""
+    if D.dense and not asks_for_squares(net, wanted, l - 1):
+        add_set(D, net.layers[l].n_out)
+        D.dense = False
+    D.dense = D.dense or wanted.exact and adds_curvature(&net.layers[l - 1])
+
+
+cdef Py_ssize_t most_rows(const Net *net, const Wanted *wanted) noexcept nogil:
+    """Rows a sample at the lowest layer"""
+    cdef Curvature D
+    cdef Py_ssize_t l
+    D.sets = NULL
+    start_curvature(net, wanted, &D)
+    for l in range(net.n_layers - 1, net.lowest, -1):
+        next_curvature(net, wanted, l, &D)
+    return D.R
+
+
+cdef void add_squares(
+    const Batch *chunk, Py_ssize_t l, Py_ssize_t R, const floating *c, const floating *rows, floating *own,
+    floating *d, const floating *work,
 ) noexcept nogil:
     """d += sum_nr c[n, r] g^2, g being what the layer's parameters get from row (n, r)"""
+    cdef const Net *net = chunk.net
     cdef const Layer *layer = &net.layers[l]
-    cdef Py_ssize_t n, r
-    for n in range(N):
+    cdef const floating *x = layer_input(chunk, l, work)
+    cdef Py_ssize_t size = layer.W_rows * layer.W_columns, n, r
+    for n in range(chunk.N):
         for r in range(R):
-            slot_gradient(layer, 1, x + n * layer.n_in, rows + (n * R + r) * layer.n_out, False, False, g,
-                          strip(net, pitch(N), work))
-            simd.sum_squares(1, 1, layer.rows * layer.columns, c + n * R + r, g + layer.W, True, d + layer.W)
+            slot_gradient(layer, 1, x + n * layer.n_in, rows + (n * R + r) * layer.n_out, False, False, own,
+                          own + size if layer.b >= 0 else NULL, strip_of(net, chunk.N, work))
+            simd.sum_squares(1, 1, size, c + n * R + r, own, True, d + layer.W)
             if layer.b >= 0:
-                simd.sum_squares(1, 1, layer.n_b, c + n * R + r, g + layer.b, True, d + layer.b)
+                simd.sum_squares(1, 1, layer.n_b, c + n * R + r, own + size, True, d + layer.b)
 
 
 cdef void visit(
-    const Net *net, Py_ssize_t l, Py_ssize_t N, const Groups *groups, const floating *x, const floating *c,
-    const floating *rows, const floating *t, floating *q, floating *x2, floating *g, floating *d,
-    const floating *work,
+    const Batch *chunk, Py_ssize_t l, const Curvature *D, const Room *room, floating *d
 ) noexcept nogil:
     """d += the layer's part of the diagonal: (z o z)^T (sum_r c_r v_r o v_r + t)   (5.79)"""
-    cdef const Layer *layer = &net.layers[l]
-    cdef Py_ssize_t k, R, done = 0
-    if layer.kind != PRODUCT:
+    cdef const Layer *layer = &chunk.net.layers[l]
+    cdef Py_ssize_t N = chunk.N, R, s, done = 0
+    cdef const floating *work = <const floating *> room.work
+    cdef const floating *rows = <const floating *> room.rows
+    cdef const floating *c = <const floating *> room.c
+    cdef floating *q = <floating *> room.q
+    if not has_weights(layer):
         return
-    memcpy(q, t, N * layer.n_out * sizeof(floating))
-    for k in range(groups.count):
-        R = groups.sizes[k]
-        if lone(layer):
+    if D.dense:
+        memcpy(q, room.t, N * layer.n_out * sizeof(floating))
+    else:
+        memset(q, 0, N * layer.n_out * sizeof(floating))
+    for s in range(D.n_sets):
+        R = D.sets[s]
+        if is_dense(layer):
             simd.sum_squares(N, R, layer.n_out, c + N * done, rows + N * done * layer.n_out, True, q)
         else:
-            add_rows(net, l, N, R, x, c + N * done, rows + N * done * layer.n_out, g, d, work)
+            add_squares(chunk, l, R, c + N * done, rows + N * done * layer.n_out, <floating *> room.own, d, work)
         done += R
-    simd.square(N * layer.n_in, x, x2)
-    slot_gradient(layer, N, x2, q, True, True, d, strip(net, pitch(N), work))
+    simd.square(N * layer.n_in, layer_input(chunk, l, work), <floating *> room.x2)
+    slot_gradient(layer, N, <const floating *> room.x2, q, True, True, slot(d, layer.W), slot(d, layer.b),
+                  strip_of(chunk.net, N, work))
 
 
-cdef void step_diagonal(
-    const Net *net, Py_ssize_t l, Py_ssize_t N, const floating *p2, const floating *t, floating *back,
-    const floating *work,
+cdef void take_below(
+    const Batch *chunk, const Wanted *wanted, Py_ssize_t l, Curvature *D, Room *room, const floating *work
 ) noexcept nogil:
-    """back = h' o h' * (t (W o W)^T), p2 being p o p   (the first term of 5.81)"""
+    """From D at layer l to that at the layer below"""
+    cdef const Net *net = chunk.net
+    cdef const Layer *layer = &net.layers[l]
     cdef const Layer *below = &net.layers[l - 1]
-    cdef Layer layer = net.layers[l]
-    layer.scale *= layer.scale
-    push_back(&layer, N, 1, p2, t, False, back, chosen(&layer, pitch(N), work), strip(net, pitch(N), work))
-    if below.activation != FBP_IDENTITY:
-        for _ in range(2):
-            simd.multiply(N, 1, below.n_out, work + below.h1 * pitch(N), back)
-
-
-cdef void step_rows(
-    const Net *net, Py_ssize_t l, Py_ssize_t N, const Groups *groups, const floating *p, const floating *rows,
-    floating *back, const floating *work,
-) noexcept nogil:
-    cdef Py_ssize_t k, done = 0
-    for k in range(groups.count):
-        step_back(net, l, N, groups.sizes[k], p, rows + N * done * net.layers[l].n_out,
-                  back + N * done * net.layers[l].n_in, work)
-        done += groups.sizes[k]
-
-
-cdef void chunk(
-    const Net *net, const Wanted *wanted, const Sizes *sizes, Groups *groups, Py_ssize_t N, const floating *p,
-    const floating *p2, const floating *X, const floating *T, const floating *weight, floating *d, floating *g,
-    floating *work, floating *rest,
-) noexcept nogil:
-    """d += the diagonal's terms of N samples"""
-    cdef Py_ssize_t last = net.n_layers - 1, width = widest(net), block = pitch(N), K = net.n_outputs, R = 0, l
-    cdef bint bent = not wanted.gauss_newton, dense, squares
-    cdef const Layer *below
-    cdef floating *a = work + net.layers[last].z * block
-    cdef floating *rows = carve(&rest, sizes.rows * sizes.R * width)
-    cdef floating *back = carve(&rest, sizes.rows * sizes.R * width)
-    cdef floating *c = carve(&rest, sizes.rows * max(1, sizes.R))
-    cdef floating *t = carve(&rest, sizes.rows * width)
-    cdef floating *t_back = carve(&rest, sizes.rows * width)
-    cdef floating *q = carve(&rest, sizes.rows * width)
-    cdef floating *x2 = carve(&rest, sizes.rows * width)
-    cdef floating *unit = rest
-    groups.count = 0
-    if bent:
-        output_delta(net, wanted.error, N, p, X, T, weight, <floating> wanted.scale, work, 2)
-        deltas(net, N, p, work, True)
+    cdef Py_ssize_t N = chunk.N, done = 0, s
+    cdef floating *rows = <floating *> room.rows
+    cdef floating *back = <floating *> room.back
+    cdef floating *t = <floating *> room.t
+    cdef floating *t_back = <floating *> room.t_back
+    for s in range(D.n_sets):
+        rows_back(chunk, l, D.sets[s], rows + N * done * layer.n_out, back + N * done * layer.n_in, work)
+        done += D.sets[s]
+    if D.dense and asks_for_squares(net, wanted, l - 1):
+        # t (W o W)^T h' o h'   (the first term of 5.81)
+        squared_adjoint(layer, N, <const floating *> room.p2, t, t_back, chosen_of(layer, N, work),
+                        strip_of(net, N, work))
+        times_slope_squared(below, N, work, t_back)
     else:
-        forward(net, N, p, X, a, work, 1)
-    if net.layers[last].activation == FBP_SOFTMAX and not wanted.approximate:
-        coefficients(wanted.error, wanted.scale, N, K, T, weight, c)
-        simd.output_factor(FBP_SOFTMAX, wanted.error, N, K, a, rows)
-        groups.sizes[0], groups.count, R = K, 1, K
-        memset(t, 0, N * K * sizeof(floating))
+        memset(t_back, 0, N * below.n_out * sizeof(floating))
+        if D.dense:
+            memcpy(<floating *> room.c + N * D.R, t, N * layer.n_out * sizeof(floating))
+            unit_rows_back(chunk, l, back + N * D.R * below.n_out, <floating *> room.unit, work)
+    room.rows, room.back, room.t, room.t_back = room.back, room.rows, room.t_back, room.t
+    if wanted.exact:
+        add_curvature(below, N, work, t_back)
+    next_curvature(net, wanted, l, D)
+
+
+cdef double diagonal_chunk(const Batch *chunk, void *wanted_, floating *memory) noexcept nogil:
+    """d (+)= the diagonal's terms of the chunk"""
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    cdef const Net *net = chunk.net
+    cdef Arena arena = arena_over(memory, sizeof(floating))
+    cdef Room room = lay_out(net, wanted, &arena)
+    cdef floating *work = <floating *> room.work
+    cdef floating *d = <floating *> wanted.d
+    cdef Curvature D
+    cdef Py_ssize_t l
+    if not chunk.add:
+        memset(d, 0, net.n_parameters * sizeof(floating))
+    simd.square(net.n_parameters, <const floating *> chunk.p, <floating *> room.p2)
+    linearize(chunk, work, wanted.exact)
+    D.sets = <Py_ssize_t *> room.sets
+    start_curvature(net, wanted, &D)
+    if D.dense:
+        output_diagonal(chunk, wanted.exact, last_a(chunk, work), <floating *> room.t)
     else:
-        simd.error_diagonal(net.layers[last].activation, wanted.error, N, K, a, T, weight, <floating> wanted.scale,
-                            wanted.gauss_newton, t)
-    dense = groups.count == 0       # t is not 0
-    for l in range(last, sizes.lowest - 1, -1):
-        visit(net, l, N, groups, layer_input(net, l, block, X, work), c, rows, t, q, x2, g, d, work)
-        if l == sizes.lowest:
-            return
-        below = &net.layers[l - 1]
-        step_rows(net, l, N, groups, p, rows, back, work)
-        squares = wanted.approximate or (l - 1 == sizes.lowest and lone(below))
-        if dense and squares:
-            step_diagonal(net, l, N, p2, t, t_back, work)
-        else:
-            memset(t_back, 0, N * below.n_out * sizeof(floating))
-        if dense and not squares:
-            memcpy(c + N * R, t, N * net.layers[l].n_out * sizeof(floating))
-            new_rows(net, l, N, p, back + N * R * below.n_out, unit, work)
-            groups.sizes[groups.count] = net.layers[l].n_out
-            groups.count += 1
-            R += net.layers[l].n_out
-        rows, back, t, t_back, dense = back, rows, t_back, t, dense and squares
-        if bent and below.activation != FBP_IDENTITY:
-            simd.add(N * below.n_out, work + below.h2 * block, t)
-            dense = True
-
-
-cdef void factored(
-    const Net *net, const Wanted *wanted, const Sizes *sizes, Groups *groups, Py_ssize_t N, const floating *p,
-    const floating *X, const floating *T, const floating *weight, floating *d, floating *work,
-) noexcept nogil:
-    """d = the diagonal, every slot being used once, or its approximation"""
-    cdef Py_ssize_t start = 0, n, K = net.n_outputs
-    cdef floating *rest = work + work_size(net, sizes.rows)
-    cdef floating *p2 = carve(&rest, net.n_parameters)
-    cdef floating *g = carve(&rest, net.n_parameters)
-    simd.square(net.n_parameters, p, p2)
-    memset(d, 0, net.n_parameters * sizeof(floating))
-    while start < N:
-        n = min(sizes.rows, N - start)
-        chunk(net, wanted, sizes, groups, n, p, p2, X + start * net.n_inputs, T + start * K, part(weight, start), d,
-              g, work, rest)
-        start += n
+        output_factors(chunk, last_a(chunk, work), <floating *> room.rows, <floating *> room.c)
+    for l in range(net.n_layers - 1, net.lowest - 1, -1):
+        visit(chunk, l, &D, &room, d)
+        if l > net.lowest:
+            take_below(chunk, wanted, l, &D, &room, work)
+    return 0
 
 
 def diagonal(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
@@ -252,26 +237,19 @@ def diagonal(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None,
     But for the approximation, no slot may be used twice; for the Hessian, `plan.factors` must hold.
     """
     cdef const Net *net = &plan.net
-    cdef Wanted wanted = Wanted(plan.loss_number(loss), gauss_newton, approximate, scale)
-    plan.check_parameters(p)
-    plan.check_batch(X, T, weight)
+    cdef Batch batch = plan.batch(loss, p, X, T, weight, scale)
     check_vector("out", d, plan.typenum, net.n_parameters, "the network's parameters", True)
-    check_output(d, p, X, T, weight)
+    check_output("out", d, p, X, T, weight)
     if not approximate and (plan.repeats if gauss_newton else not plan.factors(loss)):
         raise ValueError("plan: expected slots that are used once and a curvature known by factors, got another")
-    cdef Py_ssize_t N = X.shape[0]
-    cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
-    cdef Sizes sizes = sizes_of(net, &wanted)
-    cdef cnp.ndarray room = np.empty(net.n_layers + 1, np.intp)
-    cdef Groups groups = Groups(0, <Py_ssize_t *> cnp.PyArray_DATA(room))
-    cdef Workspace work = plan.take(sizes.rows, 2 * padded(net.n_parameters) + scratch(net, &sizes))
-    with nogil:
-        if plan.typenum == cnp.NPY_FLOAT:
-            factored(net, &wanted, &sizes, &groups, N, <const float *> cnp.PyArray_DATA(p),
-                     <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T), <const float *> w,
-                     <float *> cnp.PyArray_DATA(d), <float *> work.memory)
-        else:
-            factored(net, &wanted, &sizes, &groups, N, <const double *> cnp.PyArray_DATA(p),
-                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T), <const double *> w,
-                     <double *> cnp.PyArray_DATA(d), <double *> work.memory)
-    plan.give(work)
+    cdef Wanted wanted = Wanted(cnp.PyArray_DATA(d), not gauss_newton, approximate, 0, 0)
+    wanted.R = most_rows(net, &wanted)
+    wanted.N = max(CHUNK, net.n_parameters) // times(max(1, wanted.R), most_outputs(net))
+    wanted.N = max(1, min(wanted.N, min(batch.N, net.longest)))
+    cdef Arena arena = arena_over(NULL, itemsize(&batch))
+    lay_out(net, &wanted, &arena)
+    cdef Quantity quantity = new_quantity(&batch, 3 + wanted.R, &wanted)
+    quantity.of_float, quantity.of_double = diagonal_chunk[float], diagonal_chunk[double]
+    quantity.longest, quantity.size = wanted.N, arena.used
+    quantity.sum, quantity.n_sum = wanted.d, net.n_parameters
+    plan.run(&batch, &quantity)

@@ -2,18 +2,22 @@
 
 from cython cimport floating
 
-from fastbp_c.networks.records cimport Layer, Net
+from fastbp_c.boundary.workspace cimport Arena
+from fastbp_c.networks.batch cimport Batch
+from fastbp_c.networks.records cimport Net
 
 
-cdef Py_ssize_t widest(const Net *net) noexcept nogil
+cdef struct Rows:
+    # Room for R rows a sample: where they are, and where they are taken next.
+    void *work
+    void *here
+    void *next
 
-cdef double layer_work(const Layer *layer) noexcept nogil
 
-cdef Py_ssize_t chunk_rows(const Net *net, Py_ssize_t R) noexcept nogil
+cdef Rows lay_out_rows(const Net *net, Py_ssize_t N, Py_ssize_t R, Arena *arena) noexcept nogil
 
-cdef void identity_rows(Py_ssize_t N, Py_ssize_t width, floating *rows) noexcept nogil
+cdef Py_ssize_t samples_for(const Batch *batch, Py_ssize_t R) noexcept nogil
 
 cdef void parameter_rows(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *rows, floating *back, floating *G,
-    floating *work,
+    const Batch *chunk, floating *rows, floating *back, floating *G, const floating *work,
 ) noexcept nogil

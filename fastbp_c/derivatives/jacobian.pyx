@@ -1,24 +1,24 @@
-"""Jacobians: rows of derivatives, several a sample, pushed through the layers (PRML 5.70 to 5.76).
+"""Jacobians: rows of derivatives, several a sample, taken through the layers (PRML 5.70 to 5.76).
 
 Design:
-a) Reverse mode starts from K rows a sample at a^L and steps back, layer by layer: what `deltas` of passes.pyx does with
-   one row. The rows against z^(l-1) are the parameter Jacobian; stepped back to X they are the input Jacobian.
-b) Forward mode starts from D rows at X and steps forward. It is taken where its products have fewer multiply-adds.
+a) Reverse mode starts from K rows a sample at a^L and goes back, layer by layer: what `deltas` of passes.pyx does with
+   one row. The rows against z^(l-1) are the parameter Jacobian; taken back to X they are the input Jacobian.
+b) Forward mode starts from D rows at X and goes forward. It is taken where its products have fewer multiply-adds.
 """
 
 cimport numpy as cnp
 from cython cimport floating
-from libc.string cimport memcpy
 
-from fastbp_c.algebra cimport simd
-from fastbp_c.boundary.check cimport check_apart, check_shape
-from fastbp_c.networks.linear cimport push_forward, slot_gradient_rows
-from fastbp_c.networks.plan cimport Plan
-from fastbp_c.networks.passes cimport chosen, forward, layer_input, step_back, step_forward, strip
 from fastbp_c.algebra.product cimport product
-from fastbp_c.networks.records cimport MAXIMUM, PRODUCT, Layer, Net, pitch, work_size
-from fastbp_c.algebra.simd cimport FBP_IDENTITY, FBP_SQUARED_ERROR, FBP_ZERO
-from fastbp_c.boundary.workspace cimport Workspace, carve, padded
+from fastbp_c.algebra.simd cimport FBP_ZERO
+from fastbp_c.boundary.check cimport check_apart, check_shape
+from fastbp_c.boundary.workspace cimport Arena, arena_over, take, times
+from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity
+from fastbp_c.networks.linear cimport multiply_adds, slot, slot_gradient_rows
+from fastbp_c.networks.output cimport output_jacobian
+from fastbp_c.networks.passes cimport first_rows, forward, last_a, layer_input, rows_back, rows_forward
+from fastbp_c.networks.plan cimport Plan
+from fastbp_c.networks.records cimport Layer, Net, strip_of, work_size
 
 cnp.import_array()
 
@@ -27,203 +27,163 @@ cdef enum:
     CHUNK = 1 << 17
 
 
-cdef Py_ssize_t widest(const Net *net) noexcept nogil:
-    """The most elements a sample has anywhere, the inputs included"""
-    cdef Py_ssize_t l, width = net.n_inputs
-    for l in range(net.n_layers):
-        width = max(width, net.layers[l].n_out)
-    return width
+cdef Rows lay_out_rows(const Net *net, Py_ssize_t N, Py_ssize_t R, Arena *arena) noexcept nogil:
+    """The network's workspace for N samples, and two arrays (N, R, the widest)"""
+    cdef Rows rows
+    cdef size_t size = times(times(N, R), net.widest)
+    rows.work = take(arena, work_size(net, N))
+    rows.here = take(arena, size)
+    rows.next = take(arena, size)
+    return rows
 
 
-cdef double layer_work(const Layer *layer) noexcept nogil:
-    """Multiply-adds of the layer for one row"""
-    if layer.kind == PRODUCT:
-        return <double> layer.groups * layer.rows * layer.columns
-    return <double> layer.n_out * layer.n_taps
+cdef Py_ssize_t samples_for(const Batch *batch, Py_ssize_t R) noexcept nogil:
+    """Samples of a chunk that has R rows each"""
+    cdef const Net *net = batch.net
+    return max(1, min(min(batch.N, net.longest), <Py_ssize_t> (CHUNK // times(R, net.widest))))
 
 
-cdef void identity_rows(Py_ssize_t N, Py_ssize_t width, floating *rows) noexcept nogil:
-    """rows[n, r, i] = 1 if r = i, else 0"""
-    cdef Py_ssize_t n, i
-    cdef floating one = 1
-    for n in range(N):
-        for i in range(width * width):
-            rows[(n * width) * width + i] = 0
-        for i in range(width):
-            rows[(n * width + i) * width + i] = one
+cdef struct Wanted:
+    void *J
+    bint by_forward             # mode
+    bint preactivation          # da^L, not dy
+    Py_ssize_t N, R             # samples of the longest chunk, rows of each
 
 
-cdef void output_rows(
-    const Net *net, bint preactivation, Py_ssize_t N, const floating *a_last, floating *rows
-) noexcept nogil:
-    """rows[n, k, j] = dy_k/da^L_j, or 1 if k = j, else 0"""
-    if preactivation:
-        identity_rows(N, net.n_outputs, rows)
-    else:
-        simd.output_factor(net.layers[net.n_layers - 1].activation, FBP_SQUARED_ERROR, N, net.n_outputs, a_last, rows)
+cdef Rows lay_out(const Net *net, const Wanted *wanted, Arena *arena, void **S) noexcept nogil:
+    """Rows, and for forward mode dy/da^L"""
+    cdef Rows rows = lay_out_rows(net, wanted.N, wanted.R, arena)
+    S[0] = take(arena, times(wanted.N, times(net.n_outputs, net.n_outputs))) if wanted.by_forward else NULL
+    return rows
 
 
-cdef void reverse(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *J, floating *work, floating *rest,
-) noexcept nogil:
+cdef double reverse_chunk(const Batch *chunk, void *wanted_, floating *memory) noexcept nogil:
     """J[n, k, i] = dy_k/dx_i by N K rows   (5.73, 5.74)"""
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    cdef const Net *net = chunk.net
     cdef Py_ssize_t K = net.n_outputs, l
-    cdef floating *a_last = work + net.layers[net.n_layers - 1].z * pitch(N)
-    cdef floating *rows = carve(&rest, N * K * widest(net))
-    cdef floating *back = carve(&rest, N * K * widest(net))
-    forward(net, N, p, X, a_last, work, 1)
-    output_rows(net, False, N, a_last, rows)
+    cdef void *S
+    cdef Arena arena = arena_over(memory, sizeof(floating))
+    cdef Rows room = lay_out(net, wanted, &arena, &S)
+    cdef floating *work = <floating *> room.work
+    cdef floating *rows = <floating *> room.here
+    cdef floating *back = <floating *> room.next
+    forward(chunk, last_a(chunk, work), work, 1)
+    output_jacobian(net, False, chunk.N, last_a(chunk, work), rows)
     for l in range(net.n_layers - 1, 0, -1):
-        step_back(net, l, N, K, p, rows, back, work)
+        rows_back(chunk, l, K, rows, back, work)
         rows, back = back, rows
-    step_back(net, 0, N, K, p, rows, J, work)
+    rows_back(chunk, 0, K, rows, <floating *> wanted.J + chunk.start * K * net.n_inputs, work)
+    return 0
 
 
-cdef void first_rows(
-    const Net *net, Py_ssize_t N, const floating *p, floating *rows, floating *scratch, const floating *work,
-) noexcept nogil:
-    """rows[n, i, j] = dz^1_j/dx_i (of a single layer: da^1_j/dx_i): the same for all samples but for h'"""
-    cdef Py_ssize_t D = net.n_inputs, block = pitch(N), n
-    cdef const Layer *layer = &net.layers[0]
-    if layer.kind == MAXIMUM:
-        identity_rows(N, D, scratch)
-        step_forward(net, 0, N, D, p, scratch, rows, work)
-        return
-    identity_rows(1, D, scratch)
-    push_forward(layer, 1, D, p, scratch, False, rows, chosen(layer, block, work), strip(net, block, work))
-    for n in range(1, N):
-        memcpy(rows + n * D * layer.n_out, rows, D * layer.n_out * sizeof(floating))
-    if net.n_layers > 1 and layer.activation != FBP_IDENTITY:
-        simd.multiply(N, D, layer.n_out, work + layer.h1 * block, rows)
-
-
-cdef void ahead(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *J, floating *work, floating *rest,
-) noexcept nogil:
+cdef double forward_chunk(const Batch *chunk, void *wanted_, floating *memory) noexcept nogil:
     """J[n, k, i] = dy_k/dx_i by N D rows"""
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    cdef const Net *net = chunk.net
     cdef Py_ssize_t D = net.n_inputs, K = net.n_outputs, l, n
-    cdef floating *a_last = work + net.layers[net.n_layers - 1].z * pitch(N)
-    cdef floating *rows = carve(&rest, N * D * widest(net))
-    cdef floating *other = carve(&rest, N * D * widest(net))
-    cdef floating *S = carve(&rest, N * K * K)
-    forward(net, N, p, X, a_last, work, 1)
-    first_rows(net, N, p, rows, other, work)
+    cdef void *S_
+    cdef Arena arena = arena_over(memory, sizeof(floating))
+    cdef Rows room = lay_out(net, wanted, &arena, &S_)
+    cdef floating *S = <floating *> S_
+    cdef floating *work = <floating *> room.work
+    cdef floating *rows = <floating *> room.here
+    cdef floating *above = <floating *> room.next
+    cdef floating *J = <floating *> wanted.J + chunk.start * K * D
+    forward(chunk, last_a(chunk, work), work, 1)
+    first_rows(chunk, rows, above, work)
     for l in range(1, net.n_layers):
-        step_forward(net, l, N, D, p, rows, other, work)
-        rows, other = other, rows
-    output_rows(net, False, N, a_last, S)
-    for n in range(N):
+        rows_forward(chunk, l, D, rows, above, work)
+        rows, above = above, rows
+    output_jacobian(net, False, chunk.N, last_a(chunk, work), S)
+    for n in range(chunk.N):
         # J[k, i] = S[k, j] rows[i, j]^T
         product(False, True, K, D, K, S + n * K * K, rows + n * D * K, FBP_ZERO, <const floating *> NULL,
                 J + n * K * D)
+    return 0
 
 
 cdef bint forward_is_cheaper(const Net *net) noexcept nogil:
     cdef double back = 0, forth = <double> net.n_inputs * net.n_outputs * net.n_outputs
     cdef Py_ssize_t l
     for l in range(net.n_layers):
-        back += net.n_outputs * layer_work(&net.layers[l])
+        back += net.n_outputs * multiply_adds(&net.layers[l])
         if l > 0:
-            forth += net.n_inputs * layer_work(&net.layers[l])
+            forth += net.n_inputs * multiply_adds(&net.layers[l])
     return forth < back
 
 
-cdef Py_ssize_t chunk_rows(const Net *net, Py_ssize_t R) noexcept nogil:
-    """Samples of a chunk that has R rows each"""
-    return max(1, min(net.rows, CHUNK // (R * widest(net))))
-
-
-cdef void jacobian_chunks(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *J, bint by_forward,
-    Py_ssize_t longest, floating *work,
+cdef void parameter_rows(
+    const Batch *chunk, floating *rows, floating *back, floating *G, const floating *work,
 ) noexcept nogil:
-    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
-    while start < N:
-        rows = min(longest, N - start)
-        if by_forward:
-            ahead(net, rows, p, X + start * D, J + start * K * D, work, work + work_size(net, rows))
-        else:
-            reverse(net, rows, p, X + start * D, J + start * K * D, work, work + work_size(net, rows))
-        start += rows
+    """G[n, r] = the parameters' derivatives that belong to `rows`, K rows a sample at a^L; rows and back are used up"""
+    cdef const Net *net = chunk.net
+    cdef Py_ssize_t K = net.n_outputs, N = chunk.N, l
+    cdef const Layer *layer
+    for l in range(net.n_layers - 1, -1, -1):
+        layer = &net.layers[l]
+        slot_gradient_rows(layer, N, K, layer_input(chunk, l, work), layer.n_in, 0, rows, K * layer.n_out,
+                           layer.n_out, not layer.opens_W, not layer.opens_b, slot(G, layer.W), slot(G, layer.b),
+                           net.n_parameters, strip_of(net, N, work))
+        if l > net.lowest:
+            rows_back(chunk, l, K, rows, back, work)
+            rows, back = back, rows
+
+
+cdef double parameter_chunk(const Batch *chunk, void *wanted_, floating *memory) noexcept nogil:
+    """J[n, k] = dy_k/dw, or da^L_k/dw"""
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    cdef const Net *net = chunk.net
+    cdef void *S
+    cdef Arena arena = arena_over(memory, sizeof(floating))
+    cdef Rows room = lay_out(net, wanted, &arena, &S)
+    cdef floating *work = <floating *> room.work
+    cdef floating *J = <floating *> wanted.J + chunk.start * net.n_outputs * net.n_parameters
+    forward(chunk, last_a(chunk, work), work, 1)
+    output_jacobian(net, wanted.preactivation, chunk.N, last_a(chunk, work), <floating *> room.here)
+    parameter_rows(chunk, <floating *> room.here, <floating *> room.next, J, work)
+    return 0
+
+
+cdef Quantity rows_quantity(const Batch *batch, Wanted *wanted) noexcept nogil:
+    cdef Quantity quantity
+    cdef Arena arena = arena_over(NULL, itemsize(batch))
+    cdef void *S
+    wanted.N = samples_for(batch, wanted.R)
+    lay_out(batch.net, wanted, &arena, &S)
+    quantity = new_quantity(batch, 1 + wanted.R, wanted)
+    quantity.longest, quantity.size = wanted.N, arena.used
+    return quantity
 
 
 def jacobian(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray J not None):
     """J[n, k, i] = dy_k/dx_i for sample n; J (N, K, D) is overwritten"""
     cdef const Net *net = &plan.net
-    plan.check_parameters(p)
-    plan.check_inputs(X)
-    cdef Py_ssize_t N = X.shape[0]
-    check_shape("out", J, plan.typenum, (N, net.n_outputs, net.n_inputs), "samples, outputs, inputs", True)
+    cdef Batch batch = plan.inputs(p, X)
+    check_shape("out", J, plan.typenum, (batch.N, net.n_outputs, net.n_inputs), "samples, outputs, inputs", True)
     check_apart("out", J, "parameters", p)
     check_apart("out", J, "X", X)
     cdef bint by_forward = forward_is_cheaper(net)
-    cdef Py_ssize_t R = net.n_inputs if by_forward else net.n_outputs
-    cdef Py_ssize_t rows = chunk_rows(net, R)
-    cdef Workspace work = plan.take(rows, 2 * padded(rows * R * widest(net)) + padded(rows * net.n_outputs ** 2))
-    with nogil:
-        if plan.typenum == cnp.NPY_FLOAT:
-            jacobian_chunks(net, N, <const float *> cnp.PyArray_DATA(p), <const float *> cnp.PyArray_DATA(X),
-                            <float *> cnp.PyArray_DATA(J), by_forward, rows, <float *> work.memory)
-        else:
-            jacobian_chunks(net, N, <const double *> cnp.PyArray_DATA(p), <const double *> cnp.PyArray_DATA(X),
-                            <double *> cnp.PyArray_DATA(J), by_forward, rows, <double *> work.memory)
-    plan.give(work)
-
-
-cdef void parameter_rows(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *rows, floating *back, floating *G,
-    floating *work,
-) noexcept nogil:
-    """G[n, r] = the parameters' derivatives that belong to `rows`, K rows a sample at a^L; rows and back are used up"""
-    cdef Py_ssize_t K = net.n_outputs, l
-    cdef const Layer *layer
-    for l in range(net.n_layers - 1, -1, -1):
-        layer = &net.layers[l]
-        slot_gradient_rows(layer, N, K, layer_input(net, l, pitch(N), X, work), layer.n_in, 0, rows,
-                           K * layer.n_out, layer.n_out, not layer.opens_W, not layer.opens_b, G, net.n_parameters,
-                           strip(net, pitch(N), work))
-        if l > 0:
-            step_back(net, l, N, K, p, rows, back, work)
-            rows, back = back, rows
-
-
-cdef void parameter_chunks(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *J, bint preactivation,
-    Py_ssize_t longest, floating *work,
-) noexcept nogil:
-    cdef Py_ssize_t start = 0, n, K = net.n_outputs
-    cdef floating *a_last
-    cdef floating *rows
-    cdef floating *back
-    cdef floating *rest
-    while start < N:
-        n = min(longest, N - start)
-        rest = work + work_size(net, n)
-        a_last = work + net.layers[net.n_layers - 1].z * pitch(n)
-        rows, back = carve(&rest, n * K * widest(net)), carve(&rest, n * K * widest(net))
-        forward(net, n, p, X + start * net.n_inputs, a_last, work, 1)
-        output_rows(net, preactivation, n, a_last, rows)
-        parameter_rows(net, n, p, X + start * net.n_inputs, rows, back, J + start * K * net.n_parameters, work)
-        start += n
+    cdef Wanted wanted = Wanted(cnp.PyArray_DATA(J), by_forward, False, 0,
+                                net.n_inputs if by_forward else net.n_outputs)
+    cdef Quantity quantity = rows_quantity(&batch, &wanted)
+    if by_forward:
+        quantity.of_float, quantity.of_double = forward_chunk[float], forward_chunk[double]
+    else:
+        quantity.of_float, quantity.of_double = reverse_chunk[float], reverse_chunk[double]
+    plan.run(&batch, &quantity)
 
 
 def parameter_jacobian(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, bint preactivation,
                        cnp.ndarray J not None):
     """J[n, k] = dy_k/dw for sample n, or da^L_k/dw; J (N, K, P) is overwritten"""
     cdef const Net *net = &plan.net
-    plan.check_parameters(p)
-    plan.check_inputs(X)
-    cdef Py_ssize_t N = X.shape[0]
-    check_shape("out", J, plan.typenum, (N, net.n_outputs, net.n_parameters), "samples, outputs, parameters", True)
+    cdef Batch batch = plan.inputs(p, X)
+    check_shape("out", J, plan.typenum, (batch.N, net.n_outputs, net.n_parameters), "samples, outputs, parameters",
+                True)
     check_apart("out", J, "parameters", p)
     check_apart("out", J, "X", X)
-    cdef Py_ssize_t rows = chunk_rows(net, net.n_outputs)
-    cdef Workspace work = plan.take(rows, 2 * padded(rows * net.n_outputs * widest(net)))
-    with nogil:
-        if plan.typenum == cnp.NPY_FLOAT:
-            parameter_chunks(net, N, <const float *> cnp.PyArray_DATA(p), <const float *> cnp.PyArray_DATA(X),
-                             <float *> cnp.PyArray_DATA(J), preactivation, rows, <float *> work.memory)
-        else:
-            parameter_chunks(net, N, <const double *> cnp.PyArray_DATA(p), <const double *> cnp.PyArray_DATA(X),
-                             <double *> cnp.PyArray_DATA(J), preactivation, rows, <double *> work.memory)
-    plan.give(work)
+    cdef Wanted wanted = Wanted(cnp.PyArray_DATA(J), False, preactivation, 0, net.n_outputs)
+    cdef Quantity quantity = rows_quantity(&batch, &wanted)
+    quantity.of_float, quantity.of_double = parameter_chunk[float], parameter_chunk[double]
+    plan.run(&batch, &quantity)

@@ -3,15 +3,15 @@
 cimport cython
 cimport numpy as cnp
 
-from fastbp_c.networks.plan cimport Plan
 from fastbp_c.boundary.workspace cimport Workspace
+from fastbp_c.networks.batch cimport Batch
+from fastbp_c.networks.plan cimport Plan
 
 
 @cython.final
 cdef class Products:
     cdef Plan plan
     cdef cnp.ndarray p, X, T, weight
+    cdef Batch batch            # which points to them
     cdef Workspace kept
-    cdef int error
-    cdef bint bent, is_kept
-    cdef double scale
+    cdef bint exact, is_kept

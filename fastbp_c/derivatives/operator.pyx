@@ -11,16 +11,16 @@ c) For the Gauss-Newton matrix, h'' and all terms with v against delta are left 
 cimport cython
 cimport numpy as cnp
 from cython cimport floating
-from libc.string cimport memcpy, memset
 
-from fastbp_c.algebra cimport simd
 from fastbp_c.boundary.check cimport check_apart, check_matrix
-from fastbp_c.networks.linear cimport linear_forward, push_back, push_forward, slot_gradient
-from fastbp_c.networks.plan cimport Plan
-from fastbp_c.networks.passes cimport chosen, deltas, forward, layer_input, output_delta, part, strip
-from fastbp_c.networks.records cimport PRODUCT, Layer, Net, pitch, work_size
-from fastbp_c.algebra.simd cimport FBP_IDENTITY, FBP_SOFTMAX
-from fastbp_c.boundary.workspace cimport Workspace
+from fastbp_c.boundary.workspace cimport Arena, Workspace, arena_over, take, times
+from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity
+from fastbp_c.networks.linear cimport slot, slot_gradient, tangent_adjoint, tangent_map
+from fastbp_c.networks.nonlinear cimport tangent_above, tangent_below
+from fastbp_c.networks.output cimport curvature_times, keep_curvature
+from fastbp_c.networks.passes cimport last_a, layer_input, linearize
+from fastbp_c.networks.plan cimport Plan, check_output
+from fastbp_c.networks.records cimport Layer, Net, array_at, chosen_of, strip_of, work_size
 
 cnp.import_array()
 
@@ -28,159 +28,128 @@ cdef enum:
     CACHE_BYTES = 1 << 28
 
 
-cdef void linearize(
-    const Net *net, int error, bint bent, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating scale, floating *work,
-) noexcept nogil:
-    """Fill the workspace with z, h' and a^L, for the Hessian also with delta and h'' * (delta W^T)
-
-    In the place of the last h' comes what M is made of: its diagonal, or the outputs of a softmax.
-    """
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    cdef floating *a = work + last.z * pitch(N)
-    cdef floating *m = work + last.h1 * pitch(N)
-    if bent:
-        output_delta(net, error, N, p, X, T, weight, scale, work, 2)
-        deltas(net, N, p, work, True)
-    else:
-        forward(net, N, p, X, a, work, 1)
-    if last.activation == FBP_SOFTMAX:
-        simd.softmax(N, net.n_outputs, a, m)
-    else:
-        simd.error_diagonal(last.activation, error, N, net.n_outputs, a, T, weight, scale, not bent, m)
+cdef inline const Layer *last_layer(const Batch *chunk) noexcept nogil:
+    return &chunk.net.layers[chunk.net.n_layers - 1]
 
 
-cdef void output_along(
-    const Net *net, int error, bint bent, Py_ssize_t N, const floating *T, const floating *weight, floating scale,
-    const floating *work, floating *tangent,
-) noexcept nogil:
-    """R{delta^L} = M R{a^L}"""
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    cdef Py_ssize_t block = pitch(N), K = net.n_outputs
-    cdef const floating *m = work + last.h1 * block
-    cdef floating *Ra = tangent + last.h1 * block
-    cdef floating *Rd = tangent + last.delta * block
-    if last.activation == FBP_SOFTMAX:
-        simd.softmax_tangent(error, N, K, m, T, weight, scale, not bent, Ra, Rd, tangent + net.scratch * block)
-    else:
-        memcpy(Rd, Ra, N * K * sizeof(floating))
-        simd.multiply(N, 1, K, m, Rd)
+cdef void keep(const Batch *chunk, bint exact, floating *work) noexcept nogil:
+    """Everything that does not depend on v; in the place of the last h', which nobody needs, what M is made of"""
+    linearize(chunk, work, exact)
+    keep_curvature(chunk, exact, last_a(chunk, work), array_at(work, last_layer(chunk).h1, chunk.N))
 
 
 cdef void forward_along(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *v, const floating *X, const floating *work,
-    floating *tangent,
+    const Batch *chunk, const floating *v, const floating *work, floating *tangent
 ) noexcept nogil:
     """R{a^l} = R{z^(l-1)} W^l + z^(l-1) V^l + v^l, R{z^l} = h' * R{a^l}; R{a} lies at h1, R{z} at z"""
-    cdef Py_ssize_t block = pitch(N), l
+    cdef const Net *net = chunk.net
+    cdef Py_ssize_t N = chunk.N, l
     cdef const Layer *layer
-    cdef floating *Ra
+    cdef const floating *Rz = NULL
     for l in range(net.n_layers):
         layer = &net.layers[l]
-        Ra = tangent + layer.h1 * block
-        if layer.kind == PRODUCT:
-            linear_forward(layer, N, v, layer_input(net, l, block, X, work), Ra, <int *> NULL,
-                           strip(net, block, tangent))
-        elif l == 0:
-            memset(Ra, 0, N * layer.n_out * sizeof(floating))
-        if l > 0:
-            push_forward(layer, N, 1, p, tangent + net.layers[l - 1].z * block, True, Ra, chosen(layer, block, work),
-                         strip(net, block, tangent))
-        if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
-            simd.bend(N * layer.n_out, work + layer.h1 * block, Ra, <const floating *> NULL, <const floating *> NULL,
-                      tangent + layer.z * block)
-        elif l < net.n_layers - 1:
-            memcpy(tangent + layer.z * block, Ra, N * layer.n_out * sizeof(floating))
+        tangent_map(layer, N, <const floating *> chunk.p, v, layer_input(chunk, l, work), Rz,
+                    array_at(tangent, layer.h1, N), chosen_of(layer, N, work), strip_of(net, N, tangent))
+        if l < net.n_layers - 1:
+            tangent_above(layer, N, work, array_at(tangent, layer.h1, N), array_at(tangent, layer.z, N))
+            Rz = array_at(tangent, layer.z, N)
+
+
+cdef void output_along(const Batch *chunk, bint exact, const floating *work, floating *tangent) noexcept nogil:
+    """R{delta^L} = M R{a^L}"""
+    cdef const Layer *last = last_layer(chunk)
+    cdef Py_ssize_t N = chunk.N
+    curvature_times(chunk, exact, array_at(work, last.h1, N), array_at(tangent, last.h1, N),
+                    array_at(tangent, last.delta, N), array_at(tangent, chunk.net.scratch, N))
 
 
 cdef void back_along(
-    const Net *net, bint bent, Py_ssize_t N, const floating *p, const floating *v, const floating *work,
-    floating *tangent,
+    const Batch *chunk, bint exact, const floating *v, const floating *work, floating *tangent
 ) noexcept nogil:
     """R{delta^l} = h'' R{a^l} (delta^(l+1) W^T) + h' (R{delta^(l+1)} W^T + delta^(l+1) V^T), from R{delta^L}"""
-    cdef Py_ssize_t block = pitch(N), l
+    cdef const Net *net = chunk.net
+    cdef Py_ssize_t N = chunk.N, l
     cdef const Layer *layer
     cdef const Layer *below
-    cdef floating *Rd
     for l in range(net.n_layers - 1, 0, -1):
-        layer = &net.layers[l]
-        below = &net.layers[l - 1]
-        Rd = tangent + below.delta * block
-        push_back(layer, N, 1, p, tangent + layer.delta * block, False, Rd, chosen(layer, block, work),
-                  strip(net, block, tangent))
-        if bent and layer.kind == PRODUCT:
-            push_back(layer, N, 1, v, work + layer.delta * block, True, Rd, <const int *> NULL,
-                      strip(net, block, tangent))
-        if below.activation != FBP_IDENTITY:
-            simd.bend(N * below.n_out, work + below.h1 * block, Rd, work + below.h2 * block if bent else NULL,
-                      tangent + below.h1 * block, Rd)
+        layer, below = &net.layers[l], &net.layers[l - 1]
+        tangent_adjoint(layer, N, <const floating *> chunk.p, v if exact else NULL, array_at(work, layer.delta, N),
+                        array_at(tangent, layer.delta, N), array_at(tangent, below.delta, N),
+                        chosen_of(layer, N, work), strip_of(net, N, tangent))
+        tangent_below(below, N, exact, work, array_at(tangent, below.h1, N), array_at(tangent, below.delta, N))
 
 
 cdef void gradient_along(
-    const Net *net, bint bent, Py_ssize_t N, const floating *X, bint add, floating *out, const floating *work,
-    floating *tangent,
+    const Batch *chunk, bint exact, floating *out, const floating *work, floating *tangent
 ) noexcept nogil:
     """R{dE/dW^l} = z^(l-1)^T R{delta^l} + R{z^(l-1)}^T delta^l"""
-    cdef Py_ssize_t block = pitch(N), l
-    cdef Layer layer
+    cdef const Net *net = chunk.net
+    cdef Py_ssize_t N = chunk.N, l
+    cdef bint add = chunk.add
+    cdef const Layer *layer
     for l in range(net.n_layers - 1, -1, -1):
-        layer = net.layers[l]
-        slot_gradient(&layer, N, layer_input(net, l, block, X, work), tangent + layer.delta * block,
-                      add or not layer.opens_W, add or not layer.opens_b, out, strip(net, block, tangent))
-        if bent and l > 0:
-            layer.b = -1    # whose input does not change
-            slot_gradient(&layer, N, tangent + net.layers[l - 1].z * block, work + layer.delta * block, True, True,
-                          out, strip(net, block, tangent))
+        layer = &net.layers[l]
+        slot_gradient(layer, N, layer_input(chunk, l, work), array_at(tangent, layer.delta, N),
+                      add or not layer.opens_W, add or not layer.opens_b, slot(out, layer.W), slot(out, layer.b),
+                      strip_of(net, N, tangent))
+        if exact and l > 0:     # the bias's input, 1, does not change
+            slot_gradient(layer, N, array_at(tangent, net.layers[l - 1].z, N), array_at(work, layer.delta, N), True,
+                          True, slot(out, layer.W), NULL, strip_of(net, N, tangent))
 
 
-cdef void products_of_chunk(
-    const Net *net, int error, bint bent, Py_ssize_t N, Py_ssize_t k, const floating *p, const floating *V,
-    const floating *X, const floating *T, const floating *weight, floating scale, bint add, floating *out,
-    const floating *work, floating *tangent,
-) noexcept nogil:
-    """out[j] (+)= the matrix of N samples times V[j], for k vectors"""
-    cdef Py_ssize_t P = net.n_parameters, j
-    for j in range(k):
-        forward_along(net, N, p, V + j * P, X, work, tangent)
-        output_along(net, error, bent, N, T, weight, scale, work, tangent)
-        back_along(net, bent, N, p, V + j * P, work, tangent)
-        gradient_along(net, bent, N, X, add, out + j * P, work, tangent)
+cdef struct Wanted:
+    bint exact
+    Py_ssize_t N            # samples of the longest chunk
+    void *kept              # workspaces of all chunks, one after another; NULL: there are none
+    const void *V           # (k, P)
+    void *out               # (k, P)
+    Py_ssize_t k
 
 
-cdef void products(
-    const Net *net, int error, bint bent, Py_ssize_t N, Py_ssize_t k, const floating *p, const floating *V,
-    const floating *X, const floating *T, const floating *weight, floating scale, floating *out, const floating *kept,
-    floating *tangent,
-) noexcept nogil:
-    """out[j] = the matrix times V[j]; `kept` holds the chunks' workspaces or is NULL"""
-    cdef Py_ssize_t start = 0, n
-    cdef size_t size = work_size(net, min(N, net.rows))
-    cdef floating *work = tangent + size
-    if N == 0:
-        memset(out, 0, k * net.n_parameters * sizeof(floating))
-    while start < N:
-        n = min(net.rows, N - start)
-        if kept != NULL:
-            work = <floating *> kept + start // net.rows * size
-        else:
-            linearize(net, error, bent, n, p, X + start * net.n_inputs, T + start * net.n_outputs,
-                      part(weight, start), scale, work)
-        products_of_chunk(net, error, bent, n, k, p, V, X + start * net.n_inputs, T + start * net.n_outputs,
-                          part(weight, start), scale, start > 0, out, work, tangent)
-        start += n
+cdef struct Room:
+    void *tangent
+    void *work              # unless it is kept
 
 
-cdef void keep(
-    const Net *net, int error, bint bent, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating scale, floating *kept,
-) noexcept nogil:
-    cdef Py_ssize_t start = 0, n
-    while start < N:
-        n = min(net.rows, N - start)
-        linearize(net, error, bent, n, p, X + start * net.n_inputs, T + start * net.n_outputs, part(weight, start),
-                  scale, kept)
-        kept += work_size(net, n)
-        start += n
+cdef Room lay_out(const Net *net, const Wanted *wanted, Arena *arena) noexcept nogil:
+    cdef Room room
+    room.tangent = take(arena, work_size(net, wanted.N))
+    room.work = take(arena, work_size(net, wanted.N) if wanted.kept == NULL else 0)
+    return room
+
+
+cdef inline size_t place_kept(const Batch *chunk, const Wanted *wanted) noexcept nogil:
+    """Where the workspace kept for the chunk is"""
+    return chunk.start // wanted.N * work_size(chunk.net, wanted.N)
+
+
+cdef double keep_chunk(const Batch *chunk, void *wanted_, floating *_) noexcept nogil:
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    keep(chunk, wanted.exact, <floating *> wanted.kept + place_kept(chunk, wanted))
+    return 0
+
+
+cdef double products_chunk(const Batch *chunk, void *wanted_, floating *memory) noexcept nogil:
+    """out[j] (+)= the matrix of the chunk times V[j]"""
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    cdef Py_ssize_t P = chunk.net.n_parameters, j
+    cdef Arena arena = arena_over(memory, sizeof(floating))
+    cdef Room room = lay_out(chunk.net, wanted, &arena)
+    cdef floating *tangent = <floating *> room.tangent
+    cdef floating *work
+    cdef const floating *v
+    if wanted.kept != NULL:
+        work = <floating *> wanted.kept + place_kept(chunk, wanted)
+    else:
+        work = <floating *> room.work
+        keep(chunk, wanted.exact, work)
+    for j in range(wanted.k):
+        v = <const floating *> wanted.V + j * P
+        forward_along(chunk, v, work, tangent)
+        output_along(chunk, wanted.exact, work, tangent)
+        back_along(chunk, wanted.exact, v, work, tangent)
+        gradient_along(chunk, wanted.exact, <floating *> wanted.out + j * P, work, tangent)
+    return 0
 
 
 @cython.final
@@ -201,30 +170,21 @@ cdef class Products:
 
     def __cinit__(self, Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
                   cnp.ndarray weight, loss, double scale, bint gauss_newton):
-        self.error = plan.loss_number(loss)
-        plan.check_parameters(p)
-        plan.check_batch(X, T, weight)
-        self.plan, self.p, self.X, self.T, self.weight = plan, p, X, T, weight
-        self.scale, self.bent = scale, not gauss_newton
+        self.batch = plan.batch(loss, p, X, T, weight, scale)
+        self.plan, self.exact = plan, not gauss_newton
+        self.p, self.X, self.T, self.weight = p, X, T, weight
         self.kept = Workspace()
         cdef const Net *net = &plan.net
-        cdef Py_ssize_t N = X.shape[0], chunks = N // net.rows, itemsize = 4 if plan.typenum == cnp.NPY_FLOAT else 8
-        cdef double size = <double> itemsize * (chunks * <double> work_size(net, net.rows)
-                                                + work_size(net, N - chunks * net.rows))
-        self.is_kept = N > 0 and size <= CACHE_BYTES
+        cdef Py_ssize_t N = min(self.batch.N, net.longest), chunks = (self.batch.N + N - 1) // max(1, N)
+        cdef size_t size = times(times(chunks, work_size(net, N)), itemsize(&self.batch))
+        self.is_kept = self.batch.N > 0 and size <= CACHE_BYTES
         if not self.is_kept:
             return
-        self.kept.reserve(<size_t> size)
-        cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
-        with nogil:
-            if plan.typenum == cnp.NPY_FLOAT:
-                keep(net, self.error, self.bent, N, <const float *> cnp.PyArray_DATA(p),
-                     <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T), <const float *> w,
-                     <float> scale, <float *> self.kept.memory)
-            else:
-                keep(net, self.error, self.bent, N, <const double *> cnp.PyArray_DATA(p),
-                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T), <const double *> w,
-                     scale, <double *> self.kept.memory)
+        self.kept.reserve(size)
+        cdef Wanted wanted = Wanted(self.exact, N, self.kept.memory, NULL, NULL, 0)
+        cdef Quantity quantity = new_quantity(&self.batch, 3, &wanted)
+        quantity.of_float, quantity.of_double, quantity.size = keep_chunk[float], keep_chunk[double], 0
+        plan.run(&self.batch, &quantity)
 
     @property
     def cached(self):
@@ -236,21 +196,18 @@ cdef class Products:
         cdef Plan plan = self.plan
         cdef const Net *net = &plan.net
         check_matrix("V", V, plan.typenum, -1, "", net.n_parameters, "the network's parameters", False)
-        cdef Py_ssize_t k = V.shape[0], N = self.X.shape[0]
+        cdef Py_ssize_t k = V.shape[0]
         check_matrix("out", out, plan.typenum, k, "the rows of V", net.n_parameters, "the network's parameters", True)
         check_apart("out", out, "V", V)
-        cdef const void *w = NULL if self.weight is None else cnp.PyArray_DATA(self.weight)
-        cdef const void *kept = self.kept.memory if self.is_kept else NULL
-        cdef Workspace work = plan.take(N, 0 if self.is_kept else work_size(net, N))
-        with nogil:
-            if plan.typenum == cnp.NPY_FLOAT:
-                products(net, self.error, self.bent, N, k, <const float *> cnp.PyArray_DATA(self.p),
-                         <const float *> cnp.PyArray_DATA(V), <const float *> cnp.PyArray_DATA(self.X),
-                         <const float *> cnp.PyArray_DATA(self.T), <const float *> w, <float> self.scale,
-                         <float *> cnp.PyArray_DATA(out), <const float *> kept, <float *> work.memory)
-            else:
-                products(net, self.error, self.bent, N, k, <const double *> cnp.PyArray_DATA(self.p),
-                         <const double *> cnp.PyArray_DATA(V), <const double *> cnp.PyArray_DATA(self.X),
-                         <const double *> cnp.PyArray_DATA(self.T), <const double *> w, self.scale,
-                         <double *> cnp.PyArray_DATA(out), <const double *> kept, <double *> work.memory)
-        plan.give(work)
+        check_output("out", out, self.p, self.X, self.T, self.weight)
+        cdef void *kept = NULL
+        if self.is_kept:
+            kept = self.kept.memory
+        cdef Wanted wanted = Wanted(self.exact, max(1, min(self.batch.N, net.longest)), kept, cnp.PyArray_DATA(V),
+                                    cnp.PyArray_DATA(out), k)
+        cdef Arena arena = arena_over(NULL, itemsize(&self.batch))
+        lay_out(net, &wanted, &arena)
+        cdef Quantity quantity = new_quantity(&self.batch, 6.0 * k + (0 if self.is_kept else 3), &wanted)
+        quantity.of_float, quantity.of_double = products_chunk[float], products_chunk[double]
+        quantity.sum, quantity.n_sum, quantity.size = wanted.out, k * net.n_parameters, arena.used
+        plan.run(&self.batch, &quantity)

@@ -1,6 +1,6 @@
 """The Gauss-Newton matrix as what it is: a sum of outer products, G = sum_nr c_nr g_nr g_nr^T   (PRML 5.84)
 
-M' of a sample is a sum of outer products of rows (`output_factor`), each of which is stepped back like a row of a
+M' of a sample is a sum of outer products of rows (`output_factors`), each of which is taken back like a row of a
 Jacobian and gives a row g of derivatives with respect to the parameters, whatever slots are shared. That is the cheaper
 way to the matrix where samples have many groups and few outputs, and to its diagonal where slots are used twice.
 """
@@ -10,14 +10,17 @@ from cython cimport floating
 from libc.string cimport memset
 
 from fastbp_c.algebra cimport simd
-from fastbp_c.boundary.check cimport check_matrix, check_vector
-from fastbp_c.derivatives.jacobian cimport chunk_rows, parameter_rows, widest
-from fastbp_c.networks.plan cimport Plan
-from fastbp_c.networks.passes cimport forward, part
 from fastbp_c.algebra.product cimport product
-from fastbp_c.networks.records cimport Layer, Net, pitch, work_size
-from fastbp_c.algebra.simd cimport FBP_ADD, FBP_CROSS_ENTROPY
-from fastbp_c.boundary.workspace cimport Workspace, carve, padded
+from fastbp_c.algebra.simd cimport FBP_ADD
+from fastbp_c.boundary.check cimport check_apart, check_matrix, check_vector
+from fastbp_c.boundary.workspace cimport Arena, arena_over, take, times
+from fastbp_c.derivatives.hessian cimport mirror
+from fastbp_c.derivatives.jacobian cimport Rows, lay_out_rows, parameter_rows, samples_for
+from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity
+from fastbp_c.networks.output cimport output_factors
+from fastbp_c.networks.passes cimport forward, last_a
+from fastbp_c.networks.plan cimport Plan, check_output
+from fastbp_c.networks.records cimport Net
 
 cnp.import_array()
 
@@ -27,21 +30,30 @@ cdef enum:
     FEWEST_ROWS = 32
 
 
-cdef void coefficients(
-    int error, double scale, Py_ssize_t N, Py_ssize_t K, const floating *T, const floating *weight, floating *c,
-) noexcept nogil:
-    """c[n, r] = scale weight_n, for the cross-entropy times sum_k t_nk: what K rows of M' a sample are multiplied by"""
-    cdef Py_ssize_t n, k
-    cdef double total
-    for n in range(N):
-        total = 1
-        if error == FBP_CROSS_ENTROPY:
-            total = 0
-            for k in range(K):
-                total += T[n * K + k]
-        total *= scale * (1 if weight == NULL else weight[n])
-        for k in range(K):
-            c[n * K + k] = <floating> total
+cdef struct Wanted:
+    void *G             # rows, if they are what is wanted
+    void *c             # and their coefficients
+    void *H             # the matrix, or its diagonal
+    bint full           # not the diagonal
+    Py_ssize_t N        # samples of the longest chunk
+
+
+cdef struct Room:
+    Rows rows
+    void *G
+    void *scaled
+    void *c
+
+
+cdef Room lay_out(const Net *net, const Wanted *wanted, Arena *arena) noexcept nogil:
+    """Rows at a^L; unless they are the result, rows g of the parameters, those times c, and c"""
+    cdef Room room
+    cdef size_t NK = times(wanted.N, net.n_outputs), size = times(NK, net.n_parameters)
+    room.rows = lay_out_rows(net, wanted.N, net.n_outputs, arena)
+    room.G = take(arena, size if wanted.H != NULL else 0)
+    room.scaled = take(arena, size if wanted.full else 0)
+    room.c = take(arena, NK if wanted.H != NULL else 0)
+    return room
 
 
 cdef void scale_rows(
@@ -54,85 +66,73 @@ cdef void scale_rows(
             scaled[r * P + i] = c[r] * G[r * P + i]
 
 
-cdef void rows_of(
-    const Net *net, int error, double scale, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating *G, floating *c, floating *work, floating *rest,
-) noexcept nogil:
-    """G[n, r] and c[n, r] for a chunk of N samples; of `rest` it takes two carvings of N K widest(net)"""
-    cdef Py_ssize_t K = net.n_outputs
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    cdef floating *v = carve(&rest, N * K * widest(net))
-    cdef floating *back = carve(&rest, N * K * widest(net))
-    forward(net, N, p, X, work + last.z * pitch(N), work, 1)
-    simd.output_factor(last.activation, error, N, K, work + last.z * pitch(N), v)
-    coefficients(error, scale, N, K, T, weight, c)
-    parameter_rows(net, N, p, X, v, back, G, work)
+cdef void rows_of(const Batch *chunk, const Rows *rows, floating *G, floating *c) noexcept nogil:
+    """G[n, r] and c[n, r] of the chunk"""
+    cdef floating *work = <floating *> rows.work
+    forward(chunk, last_a(chunk, work), work, 1)
+    output_factors(chunk, last_a(chunk, work), <floating *> rows.here, c)
+    parameter_rows(chunk, <floating *> rows.here, <floating *> rows.next, G, work)
 
 
-cdef void all_rows(
-    const Net *net, int error, Py_ssize_t longest, Py_ssize_t N, const floating *p, const floating *X,
-    const floating *T, const floating *weight, floating *G, floating *c, floating *work,
-) noexcept nogil:
-    cdef Py_ssize_t start = 0, n, K = net.n_outputs
-    while start < N:
-        n = min(longest, N - start)
-        rows_of(net, error, 1, n, p, X + start * net.n_inputs, T + start * K, part(weight, start),
-                G + start * K * net.n_parameters, c + start * K, work, work + work_size(net, longest))
-        start += n
+cdef double rows_chunk(const Batch *chunk, void *wanted_, floating *memory) noexcept nogil:
+    """The rows themselves"""
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    cdef Py_ssize_t first = chunk.start * chunk.net.n_outputs
+    cdef Arena arena = arena_over(memory, sizeof(floating))
+    cdef Room room = lay_out(chunk.net, wanted, &arena)
+    rows_of(chunk, &room.rows, <floating *> wanted.G + first * chunk.net.n_parameters, <floating *> wanted.c + first)
+    return 0
 
 
-cdef void sum_rows(
-    const Net *net, int error, double scale, bint full, Py_ssize_t longest, Py_ssize_t N, const floating *p,
-    const floating *X, const floating *T, const floating *weight, floating *H, floating *work,
-) noexcept nogil:
-    cdef Py_ssize_t start = 0, n, K = net.n_outputs, P = net.n_parameters
-    cdef floating *rest = work + work_size(net, longest)
-    cdef floating *G = carve(&rest, longest * K * P)
-    cdef floating *scaled = carve(&rest, longest * K * P if full else 0)
-    cdef floating *c = carve(&rest, longest * K)
-    memset(H, 0, (P * P if full else P) * sizeof(floating))
-    while start < N:
-        n = min(longest, N - start)
-        rows_of(net, error, scale, n, p, X + start * net.n_inputs, T + start * K, part(weight, start), G, c, work,
-                rest)
-        if full:
-            scale_rows(n * K, P, c, G, scaled)
-            # H[i, j] += (c g)[r, i]^T g[r, j]
-            product(True, False, P, P, n * K, scaled, G, FBP_ADD, <const floating *> NULL, H)
-        else:
-            simd.sum_squares(1, n * K, P, c, G, True, H)
-        start += n
-    if full:
-        simd.symmetrize(P, False, H)
+cdef double sum_chunk(const Batch *chunk, void *wanted_, floating *memory) noexcept nogil:
+    """H (+)= sum_r c_r g_r g_r^T over the chunk's rows, or its diagonal"""
+    cdef const Wanted *wanted = <const Wanted *> wanted_
+    cdef Py_ssize_t rows = chunk.N * chunk.net.n_outputs, P = chunk.net.n_parameters
+    cdef Arena arena = arena_over(memory, sizeof(floating))
+    cdef Room room = lay_out(chunk.net, wanted, &arena)
+    cdef floating *G = <floating *> room.G
+    cdef floating *c = <floating *> room.c
+    cdef floating *H = <floating *> wanted.H
+    rows_of(chunk, &room.rows, G, c)
+    if not chunk.add:
+        memset(H, 0, (P * P if wanted.full else P) * sizeof(floating))
+    if wanted.full:
+        scale_rows(rows, P, c, G, <floating *> room.scaled)
+        # H[i, j] += (c g)[r, i]^T g[r, j]
+        product(True, False, P, P, rows, <floating *> room.scaled, G, FBP_ADD, <const floating *> NULL, H)
+    else:
+        simd.sum_squares(1, rows, P, c, G, True, H)
+    return 0
+
+
+cdef Quantity rows_quantity(const Batch *batch, Wanted *wanted) noexcept nogil:
+    cdef Quantity quantity = new_quantity(batch, 1 + 2 * batch.net.n_outputs, wanted)
+    cdef Arena arena = arena_over(NULL, itemsize(batch))
+    lay_out(batch.net, wanted, &arena)
+    quantity.longest, quantity.size = wanted.N, arena.used
+    return quantity
 
 
 def outer_product(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
                   cnp.ndarray weight, loss, double scale, cnp.ndarray H not None):
     """H = the Gauss-Newton matrix (P, P) of scale sum_n weight_n E_n, or its diagonal (P,); overwritten"""
     cdef const Net *net = &plan.net
-    cdef int error = plan.loss_number(loss)
-    cdef bint full = H.ndim == 2
-    cdef Py_ssize_t P = net.n_parameters, K = net.n_outputs, N, rows
-    plan.check_parameters(p)
-    plan.check_batch(X, T, weight)
+    cdef Batch batch = plan.batch(loss, p, X, T, weight, scale)
     plan.check_curvature(H, p, X, T, weight)
-    N = X.shape[0]
-    rows = max(CHUNK // (K * max(1, P)), FEWEST_ROWS // K if full else 1)
-    rows = max(1, min(min(N, chunk_rows(net, K)), rows))
-    cdef size_t elements = padded(rows * K * P)
-    cdef Workspace work = plan.take(rows, elements * (2 if full else 1) + 2 * padded(rows * K * widest(net))
-                                    + padded(rows * K))
-    cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
-    with nogil:
-        if plan.typenum == cnp.NPY_FLOAT:
-            sum_rows(net, error, scale, full, rows, N, <const float *> cnp.PyArray_DATA(p),
-                     <const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(T), <const float *> w,
-                     <float *> cnp.PyArray_DATA(H), <float *> work.memory)
-        else:
-            sum_rows(net, error, scale, full, rows, N, <const double *> cnp.PyArray_DATA(p),
-                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T), <const double *> w,
-                     <double *> cnp.PyArray_DATA(H), <double *> work.memory)
-    plan.give(work)
+    cdef Py_ssize_t P = net.n_parameters, K = net.n_outputs
+    cdef Wanted wanted = Wanted(NULL, NULL, cnp.PyArray_DATA(H), H.ndim == 2, 0)
+    # As many as make a product worth while, and keep its rows in cache.
+    wanted.N = CHUNK // max(<size_t> 1, times(K, P))
+    wanted.N = max(wanted.N, FEWEST_ROWS // K if wanted.full else 1)
+    wanted.N = max(1, min(wanted.N, samples_for(&batch, K)))
+    cdef Quantity quantity = rows_quantity(&batch, &wanted)
+    quantity.of_float, quantity.of_double = sum_chunk[float], sum_chunk[double]
+    quantity.multiply_adds += <double> K * P * (P if wanted.full else 1)
+    quantity.sum, quantity.n_sum = wanted.H, P * P if wanted.full else P
+    plan.run(&batch, &quantity)
+    if wanted.full:
+        with nogil:
+            mirror(batch.single, P, False, wanted.H)
 
 
 def outer_product_rows(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,
@@ -142,24 +142,16 @@ def outer_product_rows(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X
     G (N K, P) and c (N K,) are overwritten.
     """
     cdef const Net *net = &plan.net
-    cdef int error = plan.loss_number(loss)
-    cdef Py_ssize_t K = net.n_outputs, N, rows
-    plan.check_parameters(p)
-    plan.check_batch(X, T, weight)
-    N = X.shape[0]
-    check_matrix("G", G, plan.typenum, N * K, "outputs of all samples", net.n_parameters, "the network's parameters",
+    cdef Batch batch = plan.batch(loss, p, X, T, weight, 1)
+    cdef Py_ssize_t rows = batch.N * net.n_outputs
+    check_matrix("G", G, plan.typenum, rows, "outputs of all samples", net.n_parameters, "the network's parameters",
                  True)
-    check_vector("c", c, plan.typenum, N * K, "outputs of all samples", True)
-    rows = max(1, min(N, chunk_rows(net, K)))
-    cdef Workspace work = plan.take(rows, 2 * padded(rows * K * widest(net)))
-    cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)
-    with nogil:
-        if plan.typenum == cnp.NPY_FLOAT:
-            all_rows(net, error, rows, N, <const float *> cnp.PyArray_DATA(p), <const float *> cnp.PyArray_DATA(X),
-                     <const float *> cnp.PyArray_DATA(T), <const float *> w, <float *> cnp.PyArray_DATA(G),
-                     <float *> cnp.PyArray_DATA(c), <float *> work.memory)
-        else:
-            all_rows(net, error, rows, N, <const double *> cnp.PyArray_DATA(p),
-                     <const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(T), <const double *> w,
-                     <double *> cnp.PyArray_DATA(G), <double *> cnp.PyArray_DATA(c), <double *> work.memory)
-    plan.give(work)
+    check_vector("c", c, plan.typenum, rows, "outputs of all samples", True)
+    check_output("G", G, p, X, T, weight)
+    check_output("c", c, p, X, T, weight)
+    check_apart("G", G, "c", c)
+    cdef Wanted wanted = Wanted(cnp.PyArray_DATA(G), cnp.PyArray_DATA(c), NULL, False,
+                                samples_for(&batch, net.n_outputs))
+    cdef Quantity quantity = rows_quantity(&batch, &wanted)
+    quantity.of_float, quantity.of_double = rows_chunk[float], rows_chunk[double]
+    plan.run(&batch, &quantity)

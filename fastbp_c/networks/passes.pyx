@@ -1,217 +1,340 @@
-"""The passes over the layer records.
+"""The passes over the layer records, and the quantities of first order that are made of them.
 
 Design:
 a) A pass is one loop over the records of records.pxd, in one direction, for one chunk of samples: `forward` fills z
-   and h', `deltas` fills delta, and what is wanted of them (a gradient, per-sample gradients) is gathered by a third.
-b) The functions at the end cut a batch into chunks, so that the workspace stays in cache however long the batch is.
+   and h', `deltas` fills delta, and what is wanted of them (a gradient, per-sample gradients) is collected by a third.
+b) Rows are derivatives of several outputs, or along several inputs, that go through a layer at once: R for each sample.
 c) Nothing here allocates, and nothing can fail: shapes, types and the workspace's size were checked by the caller.
 """
 
 from cython cimport floating
-from libc.string cimport memset
+from libc.string cimport memcpy
 
 from fastbp_c.algebra cimport simd
+from fastbp_c.boundary.interrupt cimport hold, stopped
+from fastbp_c.boundary.workspace cimport times
+from fastbp_c.networks.batch cimport Batch, Quantity, chunk_of, is_long, new_quantity, walk, walk_size
 from fastbp_c.networks.linear cimport (
-    linear_forward, push_back, push_forward, slot_gradient, slot_gradient_rows, slot_step, steps_in_strips,
+    is_one_map, linear_adjoint, linear_forward, linear_map, slot, slot_gradient, slot_gradient_rows, slot_step,
+    steps_in_strips,
 )
+from fastbp_c.networks.nonlinear cimport activate, delta_below, identity_rows, times_slope
+from fastbp_c.networks.output cimport output_error, output_values
+from fastbp_c.networks.records cimport Layer, Net, array_at, chosen_of, strip_of
 from fastbp_c.training.optimizer cimport Step, update
-from fastbp_c.networks.records cimport Layer, Net, pitch
-from fastbp_c.algebra.simd cimport FBP_IDENTITY, FBP_SOFTMAX
 
 cdef enum:
     LONG_STEP = 1 << 12     # parameters: from here on a step of them is not made longer by being made in pieces
 
 
-cdef void forward(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *a_last, floating *work, int order,
-) noexcept nogil:
+cdef void forward(const Batch *chunk, floating *a_last, floating *work, int order) noexcept nogil:
     """a^l = z^(l-1) W^l + b^l, z^l = h_l(a^l), with h' and h'' up to that order; a^L goes to a_last and stays a^L"""
-    cdef Py_ssize_t block = pitch(N), l
-    cdef const floating *z = X
+    cdef const Net *net = chunk.net
+    cdef const floating *z = <const floating *> chunk.X
+    cdef Py_ssize_t N = chunk.N, last = net.n_layers - 1, l
     cdef floating *a
     cdef const Layer *layer
     for l in range(net.n_layers):
         layer = &net.layers[l]
-        a = a_last if l == net.n_layers - 1 else work + layer.z * block
-        linear_forward(layer, N, p, z, a, chosen(layer, block, work), strip(net, block, work))
-        if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
-            simd.activate(layer.activation, N * layer.n_out, a, a, work + layer.h1 * block if order > 0 else NULL,
-                          work + layer.h2 * block if order > 1 else NULL)
+        a = a_last if l == last else array_at(work, layer.z, N)
+        linear_forward(layer, N, <const floating *> chunk.p, z, a, chosen_of(layer, N, work), strip_of(net, N, work))
+        if l < last:
+            activate(layer, N, a, work, order)
         z = a
 
 
-cdef void step_back(
-    const Net *net, Py_ssize_t l, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *d, floating *back,
-    const floating *work,
-) noexcept nogil:
-    """back[n, r] = h'(a^(l-1)_n) * (d[n, r] W^l^T): R rows a sample from a^l to a^(l-1), or from a^0 to X"""
-    cdef Py_ssize_t block = pitch(N)
-    push_back(&net.layers[l], N, R, p, d, False, back, chosen(&net.layers[l], block, work), strip(net, block, work))
-    if l > 0 and net.layers[l - 1].activation != FBP_IDENTITY:
-        simd.multiply(N, R, net.layers[l - 1].n_out, work + net.layers[l - 1].h1 * block, back)
+cdef double output_delta(const Batch *chunk, floating *work, int order) noexcept nogil:
+    """Forward pass, then delta^L = scale weight_n dE_n/da^L; returns sum_n weight_n E_n"""
+    cdef floating *a = last_a(chunk, work)
+    forward(chunk, a, work, order)
+    return output_error(chunk, a, array_at(work, chunk.net.layers[chunk.net.n_layers - 1].delta, chunk.N),
+                        array_at(work, chunk.net.scratch, chunk.N))
 
 
-cdef void step_forward(
-    const Net *net, Py_ssize_t l, Py_ssize_t N, Py_ssize_t R, const floating *p, const floating *v, floating *ahead,
-    const floating *work,
-) noexcept nogil:
-    """ahead[n, r] = h'(a^l_n) * (v[n, r] W^l): R rows a sample from z^(l-1) to z^l, or to a^L"""
-    cdef Py_ssize_t block = pitch(N)
-    cdef const Layer *layer = &net.layers[l]
-    push_forward(layer, N, R, p, v, False, ahead, chosen(layer, block, work), strip(net, block, work))
-    if l < net.n_layers - 1 and layer.activation != FBP_IDENTITY:
-        simd.multiply(N, R, layer.n_out, work + layer.h1 * block, ahead)
-
-
-cdef void deltas(const Net *net, Py_ssize_t N, const floating *p, floating *work, bint bent) noexcept nogil:
+cdef void deltas(const Batch *chunk, floating *work, bint exact) noexcept nogil:
     """delta^l = h'_l(a^l) * (delta^(l+1) W^(l+1)^T) for l < L, from delta^L   (PRML 5.56)
 
-    If bent is set, h''_l(a^l) * (delta^(l+1) W^(l+1)^T) takes the place of h''.
+    If exact, h''_l(a^l) * (delta^(l+1) W^(l+1)^T) takes the place of h''.
     """
-    cdef Py_ssize_t block = pitch(N), l
+    cdef const Net *net = chunk.net
+    cdef Py_ssize_t N = chunk.N, l
     cdef const Layer *layer
     cdef const Layer *below
     for l in range(net.n_layers - 1, 0, -1):
-        layer = &net.layers[l]
-        below = &net.layers[l - 1]
-        push_back(layer, N, 1, p, work + layer.delta * block, False, work + below.delta * block,
-                  chosen(layer, block, work), strip(net, block, work))
-        if below.activation != FBP_IDENTITY:
-            if bent:
-                simd.multiply(N, 1, below.n_out, work + below.delta * block, work + below.h2 * block)
-            simd.multiply(N, 1, below.n_out, work + below.h1 * block, work + below.delta * block)
+        layer, below = &net.layers[l], &net.layers[l - 1]
+        linear_adjoint(layer, N, 1, <const floating *> chunk.p, array_at(work, layer.delta, N),
+                       array_at(work, below.delta, N), chosen_of(layer, N, work), strip_of(net, N, work))
+        delta_below(below, N, exact, work)
 
 
-cdef void gradient(
-    const Net *net, Py_ssize_t N, const floating *X, bint accumulate, floating *g, floating *work, const Step *step,
+cdef void linearize(const Batch *chunk, floating *work, bint exact) noexcept nogil:
+    """z, h' and a^L in the workspace; if exact, also delta and h'' * (delta W^T)"""
+    if exact:
+        output_delta(chunk, work, 2)
+        deltas(chunk, work, True)
+    else:
+        forward(chunk, last_a(chunk, work), work, 1)
+
+
+cdef void rows_back(
+    const Batch *chunk, Py_ssize_t l, Py_ssize_t R, const floating *d, floating *back, const floating *work,
 ) noexcept nogil:
+    """back[n, r] = h'(a^(l-1)_n) * (d[n, r] W^l^T): R rows a sample from a^l to a^(l-1), or from a^0 to X"""
+    cdef const Layer *layer = &chunk.net.layers[l]
+    linear_adjoint(layer, chunk.N, R, <const floating *> chunk.p, d, back, chosen_of(layer, chunk.N, work),
+                   strip_of(chunk.net, chunk.N, work))
+    if l > 0:
+        times_slope(&chunk.net.layers[l - 1], chunk.N, R, work, back)
+
+
+cdef void rows_forward(
+    const Batch *chunk, Py_ssize_t l, Py_ssize_t R, const floating *v, floating *above, const floating *work,
+) noexcept nogil:
+    """above[n, r] = h'(a^l_n) * (v[n, r] W^l): R rows a sample from z^(l-1) to z^l, or to a^L"""
+    cdef const Layer *layer = &chunk.net.layers[l]
+    linear_map(layer, chunk.N, R, <const floating *> chunk.p, v, above, chosen_of(layer, chunk.N, work),
+               strip_of(chunk.net, chunk.N, work))
+    if l < chunk.net.n_layers - 1:
+        times_slope(layer, chunk.N, R, work, above)
+
+
+cdef Py_ssize_t most_outputs(const Net *net) noexcept nogil:
+    """The most outputs a layer has"""
+    cdef Py_ssize_t l, width = 1
+    for l in range(net.n_layers):
+        width = max(width, net.layers[l].n_out)
+    return width
+
+
+cdef size_t unit_size(const Net *net, Py_ssize_t N) noexcept nogil:
+    """Elements that the unit rows of any layer's outputs take"""
+    cdef Py_ssize_t l, samples = 1, width = most_outputs(net)
+    for l in range(net.n_layers):
+        if not is_one_map(&net.layers[l]):
+            samples = N
+    return times(samples, times(width, width))
+
+
+cdef void repeat(Py_ssize_t N, Py_ssize_t n, floating *rows) noexcept nogil:
+    """The first n numbers N times"""
+    cdef Py_ssize_t i
+    for i in range(1, N):
+        memcpy(rows + i * n, rows, n * sizeof(floating))
+
+
+cdef void unit_rows_back(
+    const Batch *chunk, Py_ssize_t l, floating *rows, floating *unit, const floating *work,
+) noexcept nogil:
+    """rows[n, j, i] = h'(a^(l-1)_ni) W^l_ij: unit rows at a^l taken back, the same for all samples but for h'"""
+    cdef const Net *net = chunk.net
+    cdef const Layer *layer = &net.layers[l]
+    cdef Py_ssize_t R = layer.n_out, N = chunk.N
+    if not is_one_map(layer):
+        identity_rows(N, R, unit)
+        rows_back(chunk, l, R, unit, rows, work)
+        return
+    identity_rows(1, R, unit)
+    linear_adjoint(layer, 1, R, <const floating *> chunk.p, unit, rows, chosen_of(layer, N, work),
+                   strip_of(net, N, work))
+    repeat(N, R * layer.n_in, rows)
+    times_slope(&net.layers[l - 1], N, R, work, rows)
+
+
+cdef void first_rows(const Batch *chunk, floating *rows, floating *unit, const floating *work) noexcept nogil:
+    """rows[n, i, j] = dz^1_j/dx_i (of a single layer: da^1_j/dx_i): the same for all samples but for h'"""
+    cdef const Net *net = chunk.net
+    cdef const Layer *layer = &net.layers[0]
+    cdef Py_ssize_t R = net.n_inputs, N = chunk.N
+    if not is_one_map(layer):
+        identity_rows(N, R, unit)
+        rows_forward(chunk, 0, R, unit, rows, work)
+        return
+    identity_rows(1, R, unit)
+    linear_map(layer, 1, R, <const floating *> chunk.p, unit, rows, chosen_of(layer, N, work), strip_of(net, N, work))
+    repeat(N, R * layer.n_out, rows)
+    if net.n_layers > 1:
+        times_slope(layer, N, R, work, rows)
+
+
+cdef void gradient(const Batch *chunk, floating *g, floating *work, const Step *step) noexcept nogil:
     """dE/dW^l = z^(l-1)^T delta^l, dE/db^l = sum_n delta^l_n, every use of a slot adding its term   (PRML 5.53)
 
     If there is a step, it is made as soon as enough of the gradient is complete, and g is only work.
     """
-    cdef Py_ssize_t block = pitch(N), l, size, todo = net.n_parameters
+    cdef const Net *net = chunk.net
+    cdef Py_ssize_t N = chunk.N, l, size, pending = net.n_parameters
+    cdef bint add = chunk.add
     cdef const Layer *layer
     cdef const floating *x
     cdef const floating *delta
     for l in range(net.n_layers - 1, -1, -1):
         layer = &net.layers[l]
-        x = layer_input(net, l, block, X, work)
-        delta = work + layer.delta * block
+        x = layer_input(chunk, l, work)
+        delta = array_at(work, layer.delta, N)
         if step != NULL and steps_in_strips(layer, N):
-            size = layer.rows * layer.columns
-            slot_step(layer, N, x, delta, accumulate, accumulate or not layer.opens_b, g, step)
-            update(step, layer.W + size, todo - layer.W - size, g + layer.W + size)
-            todo = layer.W
+            size = layer.W_rows * layer.W_columns
+            slot_step(layer, N, x, delta, add, add or not layer.opens_b, g, step)
+            update(step, layer.W + size, pending - layer.W - size, g + layer.W + size)
+            pending = layer.W
             continue
-        slot_gradient(layer, N, x, delta, accumulate or not layer.opens_W, accumulate or not layer.opens_b, g,
-                      strip(net, block, work))
-        if step != NULL and (l == 0 or todo - layer.settled >= LONG_STEP):
-            update(step, layer.settled, todo - layer.settled, g + layer.settled)
-            todo = layer.settled
+        slot_gradient(layer, N, x, delta, add or not layer.opens_W, add or not layer.opens_b, slot(g, layer.W),
+                      slot(g, layer.b), strip_of(net, N, work))
+        if step != NULL and (l == 0 or pending - layer.settled >= LONG_STEP):
+            update(step, layer.settled, pending - layer.settled, g + layer.settled)
+            pending = layer.settled
 
 
-cdef void gradient_rows(
-    const Net *net, Py_ssize_t N, const floating *X, floating *G, floating *work,
-) noexcept nogil:
+cdef void gradient_rows(const Batch *chunk, floating *G, floating *work) noexcept nogil:
     """G[n] = dE_n/dw: the same for every sample by itself"""
-    cdef Py_ssize_t block = pitch(N), l
+    cdef const Net *net = chunk.net
+    cdef Py_ssize_t N = chunk.N, l
     cdef const Layer *layer
     for l in range(net.n_layers - 1, -1, -1):
         layer = &net.layers[l]
-        slot_gradient_rows(layer, N, 1, layer_input(net, l, block, X, work), layer.n_in, 0,
-                           work + layer.delta * block, layer.n_out, 0, not layer.opens_W, not layer.opens_b, G,
-                           net.n_parameters, strip(net, block, work))
+        slot_gradient_rows(layer, N, 1, layer_input(chunk, l, work), layer.n_in, 0, array_at(work, layer.delta, N),
+                           layer.n_out, 0, not layer.opens_W, not layer.opens_b, slot(G, layer.W), slot(G, layer.b),
+                           net.n_parameters, strip_of(net, N, work))
 
 
-cdef double output_delta(
-    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating scale, floating *work, int order,
-) noexcept nogil:
-    """Forward pass, then delta^L = scale weight_n dE_n/da^L; returns sum_n weight_n E_n"""
-    cdef Py_ssize_t block = pitch(N)
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    forward(net, N, p, X, work + last.z * block, work, order)
-    return simd.error(last.activation, error, N, net.n_outputs, work + last.z * block, T, weight, scale,
-                      work + last.delta * block, work + net.scratch * block)
+# The quantities of first order.
 
 
-cdef void predict(
-    const Net *net, Py_ssize_t N, const floating *p, const floating *X, floating *Y, floating *work,
-) noexcept nogil:
+cdef double predict_chunk(const Batch *chunk, void *Y, floating *work) noexcept nogil:
     """Y[n, k] = y_k(x_n)"""
-    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    while start < N:
-        rows = min(net.rows, N - start)
-        forward(net, rows, p, X + start * D, Y + start * K, work, 0)
-        if last.activation == FBP_SOFTMAX:
-            simd.softmax(rows, K, Y + start * K, Y + start * K)
-        elif last.activation != FBP_IDENTITY:
-            simd.activate(last.activation, rows * K, Y + start * K, Y + start * K, NULL, NULL)
-        start += rows
+    cdef floating *y = <floating *> Y + chunk.start * chunk.net.n_outputs
+    forward(chunk, y, work, 0)
+    output_values(chunk.net, chunk.N, y)
+    return 0
 
 
-cdef double batch_loss(
-    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating *work,
-) noexcept nogil:
-    """sum_n weight_n E_n; weight may be NULL"""
-    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
-    cdef const Layer *last = &net.layers[net.n_layers - 1]
-    cdef floating *a
-    cdef double value = 0
-    while start < N:
-        rows = min(net.rows, N - start)
-        a = work + last.z * pitch(rows)
-        forward(net, rows, p, X + start * D, a, work, 0)
-        value += simd.error(last.activation, error, rows, K, a, T + start * K,
-                            part(weight, start), <floating> 1, <floating *> NULL,
-                            work + net.scratch * pitch(rows))
-        start += rows
+cdef Quantity prediction(const Batch *batch, void *Y) noexcept nogil:
+    """Y (N, K) = y"""
+    cdef Quantity quantity = new_quantity(batch, 1, Y)
+    quantity.of_float, quantity.of_double = predict_chunk[float], predict_chunk[double]
+    return quantity
+
+
+cdef double loss_chunk(const Batch *chunk, void *_, floating *work) noexcept nogil:
+    """returns sum_n weight_n E_n"""
+    cdef floating *a = last_a(chunk, work)
+    forward(chunk, a, work, 0)
+    return output_error(chunk, a, <floating *> NULL, array_at(work, chunk.net.scratch, chunk.N))
+
+
+cdef Quantity loss_value(const Batch *batch) noexcept nogil:
+    """sum_n weight_n E_n, as the value of the walk"""
+    cdef Quantity quantity = new_quantity(batch, 1, NULL)
+    quantity.of_float, quantity.of_double = loss_chunk[float], loss_chunk[double]
+    return quantity
+
+
+cdef double gradient_chunk(const Batch *chunk, void *g, floating *work) noexcept nogil:
+    """g (+)= scale sum_n weight_n dE_n/dw; returns sum_n weight_n E_n"""
+    cdef double value = output_delta(chunk, work, 1)
+    deltas(chunk, work, False)
+    gradient(chunk, <floating *> g, work, NULL)
     return value
 
 
-cdef double batch_gradient(
-    const Net *net, int error, Py_ssize_t N, const Py_ssize_t *order, const floating *p, const floating *X,
-    const floating *T, const floating *weight, floating scale, floating *g, floating *work, const Step *step,
-) noexcept nogil:
-    """g = scale sum_n weight_n dE_n/dw, overwritten; returns sum_n weight_n E_n
+cdef Quantity gradient_sum(const Batch *batch, void *g) noexcept nogil:
+    """g (P,) = scale sum_n weight_n dE_n/dw; the walk's value is sum_n weight_n E_n"""
+    cdef Quantity quantity = new_quantity(batch, 3, g)
+    quantity.of_float, quantity.of_double = gradient_chunk[float], gradient_chunk[double]
+    quantity.sum, quantity.n_sum = g, batch.net.n_parameters
+    return quantity
 
-    The batch is rows order[0] to order[N - 1] of X and T (weight goes with the batch's own numbers), or the first N.
-    If there is a step, p is given it and g is only work; N is at least 1 then.
+
+cdef double rows_chunk(const Batch *chunk, void *G, floating *work) noexcept nogil:
+    """G[n] = scale weight_n dE_n/dw"""
+    output_delta(chunk, work, 1)
+    deltas(chunk, work, False)
+    gradient_rows(chunk, <floating *> G + chunk.start * chunk.net.n_parameters, work)
+    return 0
+
+
+cdef Quantity sample_gradients(const Batch *batch, void *G) noexcept nogil:
+    """G (N, P) = scale weight_n dE_n/dw"""
+    cdef Quantity quantity = new_quantity(batch, 3, G)
+    quantity.of_float, quantity.of_double = rows_chunk[float], rows_chunk[double]
+    return quantity
+
+
+# A step of training: the gradient's sum, and the step that it makes.
+
+
+cdef struct Training:
+    void *g
+    const Step *step
+
+
+cdef Batch with_rows(const Batch *chunk, floating *work) noexcept nogil:
+    """The chunk, the rows that it names by `order` being brought into the workspace"""
+    cdef Batch here = chunk[0]
+    cdef const Net *net = chunk.net
+    if chunk.order != NULL:
+        here.X, here.T = array_at(work, net.X, chunk.N), array_at(work, net.T, chunk.N)
+        simd.take_rows(chunk.N, net.n_inputs, chunk.order, <const floating *> chunk.X, <floating *> here.X)
+        simd.take_rows(chunk.N, net.n_outputs, chunk.order, <const floating *> chunk.T, <floating *> here.T)
+    return here
+
+
+cdef double training_chunk(const Batch *chunk, void *wanted, floating *work) noexcept nogil:
+    """As gradient_chunk; the last one also makes the step, as a whole"""
+    cdef const Training *training = <const Training *> wanted
+    cdef Batch here = with_rows(chunk, work)
+    cdef double value = output_delta(&here, work, 1)
+    deltas(&here, work, False)
+    if stopped():
+        return value
+    hold(chunk.last)
+    gradient(&here, <floating *> training.g, work, training.step if chunk.last else NULL)
+    hold(False)
+    return value
+
+
+cdef Quantity training_step(const Batch *batch, Training *training) noexcept nogil:
+    cdef Quantity quantity = new_quantity(batch, 3, training)
+    quantity.of_float, quantity.of_double = training_chunk[float], training_chunk[double]
+    quantity.sum, quantity.n_sum = training.g, batch.net.n_parameters
+    return quantity
+
+
+cdef size_t train_size(const Batch *batch) noexcept nogil:
+    """Bytes of workspace for `train`"""
+    cdef Training training = Training(<void *> batch, NULL)
+    cdef Quantity quantity = training_step(batch, &training)
+    return walk_size(batch, &quantity)
+
+
+cdef double train(const Batch *batch, const Step *step, void *g, void *work) noexcept nogil:
+    """One step on the batch; g (P,) is work; returns sum_n E_n before it
+
+    When a signal handler has raised, the step is not made.
     """
-    cdef Py_ssize_t start = 0, rows, block, D = net.n_inputs, K = net.n_outputs
-    cdef const floating *x
-    cdef const floating *t
-    cdef double value = 0
-    if N == 0:
-        memset(g, 0, net.n_parameters * sizeof(floating))
-    while start < N:
-        rows = min(net.rows, N - start)
-        block = pitch(rows)
-        if order == NULL:
-            x, t = X + start * D, T + start * K
-        else:
-            x, t = work + net.X * block, work + net.T * block
-            simd.gather(rows, D, order + start, X, work + net.X * block)
-            simd.gather(rows, K, order + start, T, work + net.T * block)
-        value += output_delta(net, error, rows, p, x, t, part(weight, start), scale, work, 1)
-        deltas(net, rows, p, work, False)
-        gradient(net, rows, x, start > 0, g, work, step if start + rows == N else NULL)
-        start += rows
+    cdef Training training = Training(g, step)
+    cdef Quantity quantity = training_step(batch, &training)
+    cdef double value = walk(batch, &quantity, work)
+    if is_long(batch, &quantity) and not stopped():     # and float32 therefore
+        update(step, 0, batch.net.n_parameters, <const float *> g)
     return value
 
 
-cdef void sample_gradients(
-    const Net *net, int error, Py_ssize_t N, const floating *p, const floating *X, const floating *T,
-    const floating *weight, floating scale, floating *G, floating *work,
+cdef double train_epoch(
+    const Batch *data, Py_ssize_t batch_size, Step *step, double *powers, void *g, void *work
 ) noexcept nogil:
-    """G[n] = scale weight_n dE_n/dw, overwritten"""
-    cdef Py_ssize_t start = 0, rows, D = net.n_inputs, K = net.n_outputs
-    while start < N:
-        rows = min(net.rows, N - start)
-        output_delta(net, error, rows, p, X + start * D, T + start * K, part(weight, start),
-                     scale, work, 1)
-        deltas(net, rows, p, work, False)
-        gradient_rows(net, rows, X + start * D, G + start * net.n_parameters, work)
-        start += rows
+    """A step for every batch_size rows, the last batch being what is left; returns sum_n E_n
+
+    powers holds beta1^t and beta2^t. When a signal handler has raised, the other steps are not made.
+    """
+    cdef Batch batch
+    cdef Py_ssize_t start = 0
+    cdef double value = 0
+    while start < data.N and not stopped():
+        batch = chunk_of(data, start, min(batch_size, data.N - start))
+        batch.scale = 1.0 / batch.N
+        powers[0] *= step.rule.beta1
+        powers[1] *= step.rule.beta2
+        step.beta1_power, step.beta2_power = powers[0], powers[1]
+        value += train(&batch, step, g, work)
+        start += batch.N
+    return value

@@ -4,10 +4,12 @@ A network is an array of records over one flat parameter vector. The vector is c
 uses one for its weights, as it is or transposed, and one, of a single row, for its bias. Several layers may use the
 same slot, and then every use adds its own term to the slot's gradient.
 
-The workspace holds, for a chunk of N samples, one block per array named below. A block starts at (its place) * pitch,
-where pitch is N rounded up so that every block starts on a cache line; inside it the array is dense, (N, its width).
-Behind the blocks lies the strip, whose size does not depend on N.
+The workspace holds, for a chunk of N samples, one array per place named below. An array starts at (its place) * pitch,
+where pitch is N rounded up so that every array starts on a cache line; inside it is dense, (N, its width). Behind them
+lies the strip, whose size does not depend on N.
 """
+from cython cimport floating
+
 from fastbp_c.algebra.simd cimport fbp_span
 
 
@@ -18,12 +20,12 @@ cdef enum Kind:
 
 
 cdef struct Layer:
-    Kind kind
+    Kind kind                   # known to records.pyx, which fills it in, and to linear.pyx alone
     int activation
     bint transposed
     Py_ssize_t n_in, n_out      # of a sample
     Py_ssize_t groups           # G: rows of the product, or patches, of a sample
-    Py_ssize_t rows, columns    # I, O: the weight slot's shape
+    Py_ssize_t W_rows, W_columns    # I, O: the weight slot's shape
     Py_ssize_t W, b             # the slots' places in the parameter vector; b is -1 without a bias
     Py_ssize_t n_b              # length of the bias; it is added to every n_b outputs
     bint opens_W, opens_b       # of all uses of the slot, the one that the gradient pass meets first
@@ -40,11 +42,14 @@ cdef struct Layer:
 cdef struct Net:
     Layer *layers
     Py_ssize_t n_layers, n_inputs, n_outputs, n_parameters
+    Py_ssize_t lowest           # the lowest layer with parameters
+    Py_ssize_t widest           # the most elements a sample has anywhere, the inputs included
     Py_ssize_t scratch          # place of 2 n_outputs for the error function
     Py_ssize_t X, T             # places of a gathered minibatch
-    Py_ssize_t width            # elements of workspace per sample, all blocks together
+    Py_ssize_t width            # elements of workspace per sample, all arrays together
     Py_ssize_t strip            # elements of workspace for patches
-    Py_ssize_t rows             # samples of a chunk: longer batches are walked in several
+    Py_ssize_t longest          # samples of a chunk: longer batches are walked in several
+    double multiply_adds        # of a sample in one pass, or what takes as long
 
 
 cdef inline Py_ssize_t pitch(Py_ssize_t N) noexcept nogil:
@@ -52,8 +57,22 @@ cdef inline Py_ssize_t pitch(Py_ssize_t N) noexcept nogil:
 
 
 cdef inline size_t work_size(const Net *net, Py_ssize_t N) noexcept nogil:
-    """Elements of workspace for batches of N samples."""
-    return <size_t> (net.width * pitch(min(N, net.rows)) + net.strip)
+    """Elements of workspace for chunks of N samples."""
+    return <size_t> (net.width * pitch(min(N, net.longest)) + net.strip)
+
+
+cdef inline floating *array_at(const floating *work, Py_ssize_t place, Py_ssize_t N) noexcept nogil:
+    """The array of that place in the workspace of N samples"""
+    return <floating *> work + place * pitch(N)
+
+
+cdef inline floating *strip_of(const Net *net, Py_ssize_t N, const floating *work) noexcept nogil:
+    return array_at(work, net.width, N)
+
+
+cdef inline int *chosen_of(const Layer *layer, Py_ssize_t N, const floating *work) noexcept nogil:
+    """The pixels that a maximum took"""
+    return <int *> array_at(work, layer.chosen, N)
 
 
 cdef tuple plain_slots(slots)

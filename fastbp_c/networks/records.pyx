@@ -103,17 +103,17 @@ cdef cnp.ndarray fill_spans(Layer *layer):
 
     Spans are as long as the longest row of neighbors, if that suits all patches, and else of a single tap.
     """
-    cdef Py_ssize_t step = longest_row(layer)
+    cdef Py_ssize_t length = longest_row(layer)
     cdef cnp.ndarray spans
-    if layer.n_taps % step != 0:
-        step = 1
-    spans = np.empty((layer.groups * layer.n_taps // step, 4), np.int32)
-    if not cut(layer, step, <fbp_span *> cnp.PyArray_DATA(spans)):
-        step = 1
+    if layer.n_taps % length != 0:
+        length = 1
+    spans = np.empty((layer.groups * layer.n_taps // length, 4), np.int32)
+    if not cut(layer, length, <fbp_span *> cnp.PyArray_DATA(spans)):
+        length = 1
         spans = np.empty((layer.groups * layer.n_taps, 4), np.int32)
-        cut(layer, step, <fbp_span *> cnp.PyArray_DATA(spans))
+        cut(layer, length, <fbp_span *> cnp.PyArray_DATA(spans))
     layer.spans = <fbp_span *> cnp.PyArray_DATA(spans)
-    layer.n_spans = layer.n_taps // step
+    layer.n_spans = layer.n_taps // length
     fill_lanes(layer)
     return spans
 
@@ -131,21 +131,21 @@ cdef Py_ssize_t longest_row(const Layer *layer) noexcept:
     return longest
 
 
-cdef bint cut(const Layer *layer, Py_ssize_t step, fbp_span *spans) noexcept:
+cdef bint cut(const Layer *layer, Py_ssize_t length, fbp_span *spans) noexcept:
     """Fill in spans of that many taps; False if there is one whose taps inside the image are not neighbors in a row"""
     cdef Py_ssize_t s, first, last, i
     cdef const int *tap
-    for s in range(layer.groups * layer.n_taps // step):
-        tap = layer.taps + s * step
+    for s in range(layer.groups * layer.n_taps // length):
+        tap = layer.taps + s * length
         first = 0
-        while first < step and tap[first] < 0:
+        while first < length and tap[first] < 0:
             first += 1
-        if first == step:
+        if first == length:
             first = 0
         last = first
-        while last < step and tap[last] >= 0 and (last == first or tap[last] == tap[last - 1] + 1):
+        while last < length and tap[last] >= 0 and (last == first or tap[last] == tap[last - 1] + 1):
             last += 1
-        for i in range(last, step):
+        for i in range(last, length):
             if tap[i] >= 0:
                 return False
         spans[s].pixel = <int> (tap[first] - first) if last > first else 0
@@ -170,7 +170,7 @@ cdef int fill_slots(Layer *layer, matrix, bias, tuple slots, list places, Py_ssi
     if not 0 <= matrix < len(slots) or not -1 <= bias < len(slots):
         raise ValueError(f"layers: expected slots from 0 to {len(slots) - 1} in layer {number}, got {matrix}, {bias}")
     rows, columns = slots[matrix]
-    layer.rows, layer.columns, layer.W = rows, columns, places[matrix]
+    layer.W_rows, layer.W_columns, layer.W = rows, columns, places[matrix]
     taps = layer.n_taps if layer.taps != NULL else 1
     if rows % taps != 0:
         raise ValueError(f"layers: expected {taps} rows for each channel in layer {number}, got {rows}")

@@ -30,7 +30,7 @@ static void NAME(add)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y)
 }
 
 /* y = h1 x + h2 r, or y = h1 x if h2 is NULL. y may be x. */
-static void NAME(bend)(ptrdiff_t n, const REAL *h1, const REAL *x, const REAL *h2, const REAL *r, REAL *y)
+static void NAME(scaled_sum)(ptrdiff_t n, const REAL *h1, const REAL *x, const REAL *h2, const REAL *r, REAL *y)
 {
     if (h2) {
         SIMD()

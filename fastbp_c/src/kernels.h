@@ -60,7 +60,7 @@ typedef struct {
         /* y += x */                                                                                         \
         void (*add)(ptrdiff_t n, const REAL *x, REAL *y);                                                    \
         /* z += x y */                                                                                       \
-        void (*bend)(ptrdiff_t n, const REAL *h1, const REAL *x, const REAL *h2, const REAL *r, REAL *y);    \
+        void (*scaled_sum)(ptrdiff_t n, const REAL *h1, const REAL *x, const REAL *h2, const REAL *r, REAL *y);    \
         /* y[n, j, i] = x[n, i, j] */                                                                        \
         void (*transpose)(ptrdiff_t N, ptrdiff_t rows, ptrdiff_t columns, const REAL *x, REAL *y);           \
         /* M[n, i, i] += d[n, i]; or, unless add, M[n] = diag d[n] */                                        \
@@ -75,7 +75,7 @@ typedef struct {
         /* whether no element is NaN or infinite */                                                          \
         int (*all_finite)(ptrdiff_t n, const REAL *x);                                                       \
         /* rows[n, :] = x[order[n], :] */                                                                    \
-        void (*gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *order, const REAL *x, REAL *rows);     \
+        void (*take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *order, const REAL *x, REAL *rows);     \
         /* y[n, r, :] *= x[n, :] */                                                                          \
         void (*multiply)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *x, REAL *y);                 \
         /* s[k] (+)= sum_n x[n, k]; overwrites s unless add */                                               \

@@ -21,7 +21,7 @@ static int NAME(all_finite)(ptrdiff_t n, const REAL *x)
 }
 
 /* rows[n, :] = x[order[n], :] */
-static void NAME(gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
+static void NAME(take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
                          REAL *restrict rows)
 {
     for (ptrdiff_t n = 0; n < N; n++, rows += width) {

@@ -4,6 +4,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.pythread cimport PyThread_type_lock
 
+from fastbp_c.networks.batch cimport Batch
 from fastbp_c.networks.plan cimport Plan
 from fastbp_c.training.optimizer cimport Rule
 from fastbp_c.boundary.workspace cimport Workspace
@@ -19,17 +20,12 @@ cdef class Stepper:
     cdef PyThread_type_lock in_use
     cdef double[2] powers, saved_powers
     cdef cnp.ndarray new_vector(self)
-    cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1
+    cdef int enter(self, const Rule *rule, const Batch *batch) except -1
     cdef void leave(self) noexcept
-    cdef int prepare(self, const Rule *rule, Py_ssize_t batch_size) except -1
-    cdef double run(
-        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
-        const void *T,
-    ) noexcept
-    cdef double run_epoch(
-        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, cnp.ndarray X, cnp.ndarray T, bit_generator
-    ) except? -1
-    cdef double step_work(self, Py_ssize_t batch_size) noexcept
+    cdef int prepare(self, const Rule *rule, const Batch *batch) except -1
+    cdef double run(self, const Rule *rule, const Batch *data, Py_ssize_t batch_size) except? -1
+    cdef Batch data(self, cnp.ndarray X, cnp.ndarray T) except *
+    cdef const Py_ssize_t *shuffled(self, Py_ssize_t N, bit_generator) except NULL
     cdef Py_ssize_t *order_of(self, Py_ssize_t N) except NULL
     cdef int save(self) except -1
     cdef int restore(self) except -1

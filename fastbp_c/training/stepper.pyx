@@ -2,20 +2,19 @@
 
 cimport cython
 cimport numpy as cnp
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.pythread cimport (
     NOWAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
 )
-from cython cimport floating
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastbp_c.boundary.check cimport check_vector
+from fastbp_c.boundary.interrupt cimport begin, end
+from fastbp_c.boundary.workspace cimport Workspace
+from fastbp_c.networks.batch cimport Batch, chunk_of
+from fastbp_c.networks.passes cimport train_epoch, train_size
 from fastbp_c.networks.plan cimport Plan
 from fastbp_c.training.optimizer cimport Optimizer, Rule, Step, n_states
-from fastbp_c.networks.passes cimport batch_gradient
-from fastbp_c.networks.records cimport PRODUCT, Layer, Net, work_size
-from fastbp_c.boundary.workspace cimport Workspace
 
 import numpy as np
 
@@ -25,9 +24,6 @@ cdef extern from "numpy/random/bitgen.h":
     ctypedef struct bitgen_t:
         void *state
         uint32_t (*next_uint32)(void *) noexcept nogil
-
-# Multiply-adds between two looks for Ctrl-C: some tens of milliseconds.
-cdef double SIGNAL_WORK = 2.0 ** 31
 
 
 cdef void shuffle(bitgen_t *generator, Py_ssize_t N, Py_ssize_t *order) noexcept nogil:
@@ -44,34 +40,6 @@ cdef void shuffle(bitgen_t *generator, Py_ssize_t N, Py_ssize_t *order) noexcept
             m = <uint64_t> generator.next_uint32(generator.state) * bound
         j = <Py_ssize_t> (m >> 32)
         order[i], order[j] = order[j], order[i]
-
-
-cdef double train(
-    const Net *net, int error, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order,
-    const floating *X, const floating *T, floating *p, floating *g, floating *first, floating *second,
-    double *powers, floating *work,
-) noexcept nogil:
-    """One step for every batch_size rows of N, the last batch being what is left; returns sum_n E_n
-
-    The rows are those that `order` names, or the first N. powers holds beta1^t and beta2^t.
-    """
-    cdef Py_ssize_t start = 0, rows
-    cdef Step step
-    cdef double value = 0
-    step.rule, step.p, step.first, step.second = rule, p, first, second
-    while start < N:
-        rows = min(batch_size, N - start)
-        powers[0] *= rule.beta1
-        powers[1] *= rule.beta2
-        step.beta1_power, step.beta2_power = powers[0], powers[1]
-        if order == NULL:
-            value += batch_gradient(net, error, rows, NULL, p, X + start * net.n_inputs, T + start * net.n_outputs,
-                                    NULL, <floating> (1.0 / rows), g, work, &step)
-        else:
-            value += batch_gradient(net, error, rows, order + start, p, X, T, NULL, <floating> (1.0 / rows), g, work,
-                                    &step)
-        start += rows
-    return value
 
 
 @cython.final
@@ -109,12 +77,12 @@ cdef class Stepper:
         cdef cnp.npy_intp size = self.plan.net.n_parameters
         return cnp.PyArray_ZEROS(1, &size, self.plan.typenum, 0)
 
-    cdef int enter(self, const Rule *rule, Py_ssize_t batch_size) except -1:
-        """Take the stepper, with everything that steps of that size and by that rule need; `leave` gives it back."""
+    cdef int enter(self, const Rule *rule, const Batch *batch) except -1:
+        """Take the stepper, with everything that steps on such batches by that rule need; `leave` gives it back."""
         if not PyThread_acquire_lock(self.in_use, NOWAIT_LOCK):
             raise RuntimeError("trainer: expected one call at a time, got a second one during the first")
         try:
-            self.prepare(rule, batch_size)
+            self.prepare(rule, batch)
         except BaseException:
             self.leave()
             raise
@@ -123,51 +91,56 @@ cdef class Stepper:
     cdef void leave(self) noexcept:
         PyThread_release_lock(self.in_use)
 
-    cdef int prepare(self, const Rule *rule, Py_ssize_t batch_size) except -1:
+    cdef int prepare(self, const Rule *rule, const Batch *batch) except -1:
         check_vector("parameters", self.parameters, self.plan.typenum, self.plan.net.n_parameters,
                      "the network's parameters", True)
-        cdef size_t size = work_size(&self.plan.net, batch_size)
-        self.work.reserve(size * (4 if self.plan.typenum == cnp.NPY_FLOAT else 8))
+        self.work.reserve(train_size(batch))
         if n_states(rule) == 0:
             self.states.clear()  # a momentum that comes back starts from rest
         while len(self.states) < n_states(rule):
             self.states.append(self.new_vector())
         return 0
 
-    cdef double run(
-        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, const Py_ssize_t *order, const void *X,
-        const void *T,
-    ) noexcept:
-        cdef void *p = cnp.PyArray_DATA(self.parameters)
-        cdef void *g = cnp.PyArray_DATA(self.gradient)
-        cdef void *first = NULL
-        cdef void *second = NULL
-        cdef const Net *net = &self.plan.net
+    cdef double run(self, const Rule *rule, const Batch *data, Py_ssize_t batch_size) except? -1:
+        """The steps of an epoch; when a signal handler has raised, of a part of it."""
+        cdef Step step
         cdef double value
+        step.rule, step.p, step.first, step.second = rule, cnp.PyArray_DATA(self.parameters), NULL, NULL
         if len(self.states) > 0:
-            first = cnp.PyArray_DATA(self.states[0])
+            step.first = cnp.PyArray_DATA(self.states[0])
         if len(self.states) > 1:
-            second = cnp.PyArray_DATA(self.states[1])
+            step.second = cnp.PyArray_DATA(self.states[1])
+        begin()
         with nogil:
-            if self.plan.typenum == cnp.NPY_FLOAT:
-                value = train(net, self.error, rule, N, batch_size, order, <const float *> X, <const float *> T,
-                              <float *> p, <float *> g, <float *> first, <float *> second, self.powers,
-                              <float *> self.work.memory)
-            else:
-                value = train(net, self.error, rule, N, batch_size, order, <const double *> X, <const double *> T,
-                              <double *> p, <double *> g, <double *> first, <double *> second, self.powers,
-                              <double *> self.work.memory)
+            value = train_epoch(data, batch_size, &step, self.powers, cnp.PyArray_DATA(self.gradient),
+                                self.work.memory)
+        end()
         return value
 
-    def step(self, Optimizer optimizer not None, cnp.ndarray X not None, cnp.ndarray T not None):
-        """One step on all rows of X as one batch; returns the mean of E_n before it (0 for no rows)."""
+    cdef Batch data(self, cnp.ndarray X, cnp.ndarray T) except *:
+        """All rows of X and T, checked."""
         self.plan.check_batch(X, T, None)
-        cdef Py_ssize_t N = X.shape[0]
+        return Batch(&self.plan.net, self.plan.typenum == cnp.NPY_FLOAT, self.error, 1, X.shape[0],
+                     cnp.PyArray_DATA(self.parameters), cnp.PyArray_DATA(X), cnp.PyArray_DATA(T), NULL, NULL, 0, False,
+                     True)
+
+    def step(self, Optimizer optimizer not None, cnp.ndarray X not None, cnp.ndarray T not None):
+        """One step on all rows of X as one batch; returns the mean of E_n before it (0 for no rows).
+
+        An exception of a signal handler (Ctrl-C) leaves parameters and optimizer as they were.
+        """
+        cdef Batch data = self.data(X, T)
         cdef Rule rule = optimizer.rule
-        self.enter(&rule, N)
-        cdef double value = self.run(&rule, N, N, NULL, cnp.PyArray_DATA(X), cnp.PyArray_DATA(T))
-        self.leave()
-        return value / max(1, N)
+        cdef double[2] powers
+        self.enter(&rule, &data)
+        powers = self.powers
+        try:
+            return self.run(&rule, &data, data.N) / max(1, data.N)
+        except BaseException:
+            self.powers = powers
+            raise
+        finally:
+            self.leave()
 
     def epoch(self, Optimizer optimizer not None, cnp.ndarray X not None, cnp.ndarray T not None,
               Py_ssize_t batch_size, bit_generator=None):
@@ -176,62 +149,34 @@ cdef class Stepper:
         The rows are taken in an order drawn from the numpy BitGenerator, or as they come if there is none. An
         exception of a signal handler (Ctrl-C) leaves parameters and optimizer as they were before the epoch.
         """
-        self.plan.check_batch(X, T, None)
+        cdef Batch data = self.data(X, T), batch
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         if bit_generator is not None and not isinstance(bit_generator, np.random.BitGenerator):
             raise TypeError(f"bit_generator: expected a BitGenerator, got {type(bit_generator).__name__}")
-        cdef Py_ssize_t N = X.shape[0]
         cdef Rule rule = optimizer.rule
-        batch_size = min(batch_size, max(1, N))
-        self.enter(&rule, batch_size)
+        batch_size = min(batch_size, max(1, data.N))
+        batch = chunk_of(&data, 0, min(batch_size, data.N))
+        self.enter(&rule, &batch)
         try:
-            return self.run_epoch(&rule, N, batch_size, X, T, bit_generator) / max(1, N)
+            if bit_generator is not None:
+                data.order = self.shuffled(data.N, bit_generator)
+            self.save()
+            try:
+                return self.run(&rule, &data, batch_size) / max(1, data.N)
+            except BaseException:
+                self.restore()
+                raise
         finally:
             self.leave()
 
-    cdef double run_epoch(
-        self, const Rule *rule, Py_ssize_t N, Py_ssize_t batch_size, cnp.ndarray X, cnp.ndarray T, bit_generator
-    ) except? -1:
-        cdef Py_ssize_t start = 0, rows, stretch
-        cdef Py_ssize_t *order = NULL
-        cdef double value = 0
-        cdef bitgen_t *generator
-        if bit_generator is not None:
-            generator = <bitgen_t *> PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
-            order = self.order_of(N)
-            with bit_generator.lock, nogil:
-                shuffle(generator, N, order)
-        self.save()
-        stretch = batch_size * max(1, <Py_ssize_t> (SIGNAL_WORK / self.step_work(batch_size)))
-        try:
-            while start < N:
-                rows = min(stretch, N - start)
-                if order == NULL:
-                    value += self.run(rule, rows, batch_size, NULL,
-                                      cnp.PyArray_BYTES(X) + start * cnp.PyArray_STRIDE(X, 0),
-                                      cnp.PyArray_BYTES(T) + start * cnp.PyArray_STRIDE(T, 0))
-                else:
-                    value += self.run(rule, rows, batch_size, order + start, cnp.PyArray_DATA(X),
-                                      cnp.PyArray_DATA(T))
-                start += rows
-                PyErr_CheckSignals()
-        except BaseException:
-            self.restore()
-            raise
-        return value
-
-    cdef double step_work(self, Py_ssize_t batch_size) noexcept:
-        """Multiply-adds of a step, or what takes as long."""
-        cdef double work = 0
-        cdef Py_ssize_t l
-        cdef const Layer *layer
-        for l in range(self.plan.net.n_layers):
-            layer = &self.plan.net.layers[l]
-            if layer.kind == PRODUCT:
-                work += 3.0 * batch_size * layer.groups * layer.rows * layer.columns
-            work += 50.0 * batch_size * layer.n_out
-        return work
+    cdef const Py_ssize_t *shuffled(self, Py_ssize_t N, bit_generator) except NULL:
+        """A random order of N rows."""
+        cdef bitgen_t *generator = <bitgen_t *> PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+        cdef Py_ssize_t *order = self.order_of(N)
+        with bit_generator.lock, nogil:
+            shuffle(generator, N, order)
+        return order
 
     cdef Py_ssize_t *order_of(self, Py_ssize_t N) except NULL:
         """Room for the order of N rows, kept for the next epoch."""

@@ -1,0 +1,55 @@
+"""The descent through the layers that makes second derivatives: what it holds, and where."""
+
+from fastbp_c.boundary.workspace cimport Arena
+from fastbp_c.networks.records cimport Layer, Net
+
+
+cdef enum:
+    TILE = 1 << 17          # elements of an operand that should stay in the second-level cache
+    ADDING = 30             # multiply-adds that take as long as adding a number to H, after every chunk
+
+
+cdef struct Descent:
+    void *H                 # the result: (P, P), or (P,) for the diagonal
+    bint exact              # the Hessian, not the Gauss-Newton matrix
+    bint full               # the matrix, not its diagonal
+    bint both               # B is collected, H = B + B^T
+    Py_ssize_t N            # samples of the longest chunk
+    char *needed            # whether layer m is visited with lower layers
+
+
+cdef struct Room:
+    void *work              # the network's own workspace
+    void **D                # for every m, D^lm (N, outputs of m, outputs of l)
+    void **G                # for every q, G^lq (N, outputs of q, outputs of l)
+    void *spare
+    void *D_turned          # one of them (N, outputs of l, outputs of m)
+    void *G_turned
+    void *left              # left rows of l, or inputs and a 1
+    void *right             # inputs of m and a 1
+    void *Q                 # gradients of m along an output of l
+    void *C                 # rows of a block
+    void *triangles         # upper triangles of D^ll
+    void *pairs             # products of pairs of inputs, or of inputs and deltas
+    void *tile              # their sums over the samples, with pairs of outputs
+    Py_ssize_t Q_size
+
+
+cdef inline Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
+    return n * (n + 1) // 2
+
+
+cdef inline Py_ssize_t tile_pairs(const Layer *layer, Py_ssize_t N) noexcept nogil:
+    """Pairs of inputs that are multiplied at once"""
+    return max(8, TILE // max(N, triangle(layer.n_out)))
+
+
+cdef inline Py_ssize_t tile_inputs(const Layer *layer, const Layer *use, Py_ssize_t N) noexcept nogil:
+    """Inputs of a lower layer that are paired with all of a higher one's at once"""
+    cdef Py_ssize_t size = (use.n_in + 1) * max(N, layer.n_out * use.n_out)
+    return max(1, min(layer.n_in + 1, TILE // size))
+
+
+cdef void find_needed(const Net *net, Descent *descent) noexcept nogil
+cdef bint keeps_slopes(const Net *net, const Descent *descent, Py_ssize_t q) noexcept nogil
+cdef Room lay_out(const Net *net, const Descent *descent, Arena *arena) noexcept nogil

@@ -1,4 +1,0 @@
-"""Error functions by name and number."""
-
-
-cdef int loss_id(int output, name) except -1
