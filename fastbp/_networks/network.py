@@ -11,6 +11,7 @@ import numpy as np
 from fastbp._boundary.convert import as_numbers, cast, network_dtype, output_array, random_generator, real_array
 from fastbp._boundary.memory import new_array
 from fastbp._networks.architecture import arrange, checked_layers, describe, layers_of, specification
+from fastbp._networks.files import FORMAT, read_network, write_network
 from fastbp._networks.layers import Affine, Layer, check_activation, layer_size
 from fastbp_c.networks.plan import Plan
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import os
 
     from numpy.typing import ArrayLike, NDArray
+
+    from fastbp._boundary.files import Content
 
 INITIALIZERS = ("glorot_uniform", "he_uniform", "zeros")
 HE_ACTIVATIONS = ("relu", "leaky_relu", "softplus", "gelu", "silu")
@@ -198,9 +201,7 @@ class Network:
         OSError
             If the file cannot be written.
         """
-        from fastbp._storage import save
-
-        save(self, path)
+        write_network(path, self._layers, self._parameters)
 
     def copy(self) -> Network:
         """A network of the same layers with its own copy of the parameters."""
@@ -294,6 +295,14 @@ def _rebuild(layers: Iterable[Layer], dtype: Any, parameters: NDArray[Any]) -> N
     net = Network(layers, dtype=dtype, init="zeros")
     net.parameters = parameters
     return net
+
+
+def _read(content: Content) -> Network:
+    layers, parameters = read_network(content)
+    return _rebuild(layers, parameters.dtype, parameters)
+
+
+READER = {FORMAT: ("a network", _read)}  # for `load`
 
 
 def _rebuild_from_description(description: Any, dtype: str, parameters: NDArray[Any]) -> Network:
