@@ -18,15 +18,18 @@ from fastbp._boundary.convert import (
     too_large,
     whole_number,
 )
+from fastbp._boundary.files import parse
 from fastbp._boundary.memory import new_array, new_square
-from fastbp._derivatives.first_order import check_network
-from fastbp._inverses.rows import gauss_newton_rows, positive_number, weighted_rows
+from fastbp._inverses.files import FORMAT, read_inverse, write_inverse
+from fastbp._inverses.network import assembled, gauss_newton_rows, network_batch, rows_are_less
+from fastbp._inverses.rows import positive_number, weighted_rows
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fastbp._boundary.files import Content
     from fastbp._networks.network import Network
 
 
@@ -128,13 +131,20 @@ class WoodburyInverse:
 
         Notes
         -----
-        For one identity output it is PRML (5.86) to (5.89). 3 N K P² flops, or N K P² + P³ as long as the first chunk
-        holds all rows; a chunk has 3 P / 4 rows, or as many as 256 MiB hold.
+        For one identity output it is PRML (5.86) to (5.89). Few rows, up to P / 3, are added to ``I / α``: 3 N K P²
+        flops. Of more, `gauss_newton` assembles the matrix in the place where the inverse is to live, and it is
+        inverted there by Cholesky factors of blocks: P³ flops and those of `gauss_newton`. A float32 network is
+        computed in float64.
         """
-        check_network(net)
-        inverse = cls(net.n_parameters, alpha)
-        for rows, weights in gauss_newton_rows(net, X, T, loss, sample_weight):
-            inverse.update(rows, weights)
+        alpha = positive_number("alpha", alpha)
+        batch = network_batch(net, X, T, loss, sample_weight)
+        if rows_are_less(batch):
+            inverse = cls(net.n_parameters, alpha)
+            for rows, weights in gauss_newton_rows(batch):
+                inverse.update(rows, weights)
+            return inverse
+        inverse = _living_in(assembled(batch, alpha), alpha, (0.0, 0.0), None)
+        inverse._core.invert()
         return inverse
 
     @property
@@ -325,7 +335,13 @@ class WoodburyInverse:
 
     def copy(self) -> WoodburyInverse:
         """An independent one of the same values."""
-        return _rebuild(self.matrix, self.alpha, self._core.logdet())
+        return _rebuild(*self._state())
+
+    def _state(self) -> tuple[NDArray[Any], float, tuple[float, float], NDArray[Any]]:
+        """Matrix, alpha, log determinant and noise of one moment."""
+        noise = np.empty(self.n)
+        matrix, logdet = self._core.snapshot(noise)
+        return matrix, self.alpha, logdet, noise
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the inverse to a safetensors file; `fastbp.load` reads it.
@@ -343,9 +359,7 @@ class WoodburyInverse:
         OSError
             If the file cannot be written.
         """
-        from fastbp._storage import save_inverse
-
-        save_inverse(self, path)
+        write_inverse(path, *self._state())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WoodburyInverse:
@@ -369,9 +383,8 @@ class WoodburyInverse:
         MemoryError
             If the matrix does not fit.
         """
-        from fastbp._storage import load_inverse
-
-        return load_inverse(path)
+        inverse: WoodburyInverse = parse(path, READER)
+        return inverse
 
     def __copy__(self) -> WoodburyInverse:
         return self.copy()
@@ -380,7 +393,7 @@ class WoodburyInverse:
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.matrix, self.alpha, self._core.logdet())
+        return _rebuild, self._state()
 
     def __eq__(self, other: object) -> bool:
         """Same alpha, same matrix."""
@@ -392,18 +405,29 @@ class WoodburyInverse:
         return f"WoodburyInverse(n={self.n}, alpha={self.alpha!r}, logdet={self.logdet():.6g})"
 
 
-def _rebuild(matrix: NDArray[Any], alpha: float, logdet: tuple[float, float]) -> WoodburyInverse:
+def _rebuild(
+    matrix: NDArray[Any], alpha: float, logdet: tuple[float, float], noise: NDArray[Any]
+) -> WoodburyInverse:
     """An inverse of these values."""
     memory = new_square("WoodburyInverse", len(matrix))
     np.copyto(memory, matrix)
-    return _living_in(memory, alpha, logdet)
+    return _living_in(memory, alpha, logdet, noise)
 
 
-def _living_in(memory: NDArray[Any], alpha: float, logdet: tuple[float, float]) -> WoodburyInverse:
+def _living_in(
+    memory: NDArray[Any], alpha: float, logdet: tuple[float, float], noise: NDArray[Any] | None
+) -> WoodburyInverse:
     """The inverse that this array holds, and nobody else."""
     inverse = WoodburyInverse.__new__(WoodburyInverse)
-    inverse._core = kernels.Inverse(memory, alpha, logdet)
+    inverse._core = kernels.Inverse(memory, alpha, logdet, noise)
     return inverse
+
+
+def _read(content: Content) -> WoodburyInverse:
+    return _living_in(*read_inverse(content))
+
+
+READER = {FORMAT: ("an inverse", _read)}  # for `fastbp.load`
 
 
 def _operand(v: ArrayLike, n: int, axis: int) -> NDArray[Any]:

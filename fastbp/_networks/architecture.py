@@ -89,7 +89,10 @@ def checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
 
 
 def describe(layers: Sequence[Layer]) -> list[dict[str, Any]]:
-    """The layers as plain data: a repeated object by its first place, a tied one by that of the matrix's owner."""
+    """The layers as plain data: a repeated object by its first place, a tied one by that of the layer it is tied to.
+
+    A tie to a tie that does not stand in the network is one to the layer behind that, not transposed.
+    """
     first: dict[int, int] = {}
     for l, layer in enumerate(layers):
         first.setdefault(id(layer), l)
@@ -98,11 +101,13 @@ def describe(layers: Sequence[Layer]) -> list[dict[str, Any]]:
         if first[id(layer)] < l:
             description.append({"kind": "repeat", "of": first[id(layer)]})
         elif isinstance(layer, Tied):
-            owner, transposed = layer._owner()
+            other, transposed = layer.layer, True
+            while isinstance(other, Tied) and id(other) not in first:
+                other, transposed = other.layer, not transposed
             description.append(
                 {
                     "kind": "tied",
-                    "of": first[id(owner)],
+                    "of": first[id(other)],
                     "transposed": transposed,
                     "activation": layer.activation,
                     "bias": layer.bias,
@@ -117,11 +122,11 @@ def layers_of(description: Any) -> list[Layer]:
     """The layers that `describe` described; ValueError or TypeError if it did not."""
     if not isinstance(description, list):
         raise ValueError(f"layers: expected a list, got {type(description).__name__}")
-    owners = [_owner_of(entry) for entry in description]
-    layers: list[Layer] = []
-    for entry, layer in zip(description, owners, strict=True):
-        layers.append(_use_of(entry, layers, owners) if layer is None else layer)
-    return layers
+    layers = [_owner_of(entry) for entry in description]
+    for place in range(len(layers)):
+        _tie(place, description, layers)
+    return [_repeated(entry, layers[:place]) if layer is None else layer
+            for place, (entry, layer) in enumerate(zip(description, layers, strict=True))]  # fmt: skip
 
 
 def _owner_of(entry: Any) -> Layer | None:
@@ -131,18 +136,37 @@ def _owner_of(entry: Any) -> Layer | None:
     if kind in ("repeat", "tied"):
         return None
     if not isinstance(kind, str) or kind not in KINDS or options.keys() != set(KINDS[kind]._OPTIONS):
-        raise ValueError(f"layers: expected the description of a layer, got {entry!r:.200}")
+        raise _no_description(entry)
     return KINDS[kind](**options)
 
 
-def _use_of(entry: dict[str, Any], before: list[Layer], owners: list[Layer | None]) -> Layer:
-    """The repetition or tied layer of that description."""
-    names, place = set(entry), entry.get("of")
-    if type(place) is int and entry["kind"] == "repeat" and names == {"kind", "of"} and 0 <= place < len(before):
-        return before[place]
-    wanted = {"kind", "of", "transposed", "activation", "bias"}
-    if type(place) is int and entry["kind"] == "tied" and names == wanted and 0 <= place < len(owners):
-        owner, transposed = owners[place], entry["transposed"]
-        if owner is not None and isinstance(transposed, bool):
-            return Tied(owner if transposed else Tied(owner), entry["activation"], bias=entry["bias"])
-    raise ValueError(f"layers: expected the description of a layer, got {shown(entry):.200}")
+def _tie(place: int, description: list[dict[str, Any]], layers: list[Layer | None]) -> None:
+    """Make the layer of that place, if it is tied, and those on the way to it: a tie may come before what it ties."""
+    chain: list[int] = []
+    while layers[place] is None and description[place]["kind"] == "tied":
+        entry = description[place]
+        chain.append(place)
+        place = entry.get("of")
+        wanted = entry.keys() == {"kind", "of", "transposed", "activation", "bias"}
+        if not wanted or type(place) is not int or not 0 <= place < len(layers) or len(chain) > len(layers):
+            raise _no_description(entry)
+    for last in reversed(chain):
+        entry, other = description[last], layers[place]
+        if other is None or not isinstance(entry["transposed"], bool):
+            raise _no_description(entry)
+        layers[last] = Tied(other if entry["transposed"] else Tied(other), entry["activation"], bias=entry["bias"])
+        place = last
+
+
+def _repeated(entry: dict[str, Any], before: list[Layer | None]) -> Layer:
+    place = entry.get("of")
+    if entry.keys() != {"kind", "of"} or type(place) is not int or not 0 <= place < len(before):
+        raise _no_description(entry)
+    layer = before[place]
+    if layer is None:
+        raise _no_description(entry)
+    return layer
+
+
+def _no_description(entry: Any) -> ValueError:
+    return ValueError(f"layers: expected the description of a layer, got {shown(entry):.200}")

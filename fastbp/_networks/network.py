@@ -11,6 +11,7 @@ import numpy as np
 from fastbp._boundary.convert import as_numbers, cast, network_dtype, output_array, random_generator, real_array
 from fastbp._boundary.memory import new_array
 from fastbp._networks.architecture import arrange, checked_layers, describe, layers_of, specification
+from fastbp._networks.files import FORMAT, read_network, write_network
 from fastbp._networks.layers import Affine, Layer, check_activation, layer_size
 from fastbp._networks.views import Views
 from fastbp_c.networks.plan import Plan
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fastbp._boundary.files import Content
     from fastbp._boundary.names import Activation, DType, HiddenActivation, Initialization
     from fastbp._networks.architecture import Use
 
@@ -209,9 +211,7 @@ class Network:
         OSError
             If the file cannot be written.
         """
-        from fastbp._storage import save
-
-        save(self, path)
+        write_network(path, self._layers, self._parameters)
 
     def copy(self) -> Network:
         """A network of the same layers with its own copy of the parameters."""
@@ -315,6 +315,14 @@ def _rebuild(layers: Iterable[Layer], dtype: Any, parameters: NDArray[Any]) -> N
     net = Network(layers, dtype=dtype, init="zeros")
     net.parameters = parameters
     return net
+
+
+def _read(content: Content) -> Network:
+    layers, parameters = read_network(content)
+    return _rebuild(layers, parameters.dtype, parameters)
+
+
+READER = {FORMAT: ("a network", _read)}  # for `load`
 
 
 def _rebuild_from_description(description: Any, dtype: Any, parameters: NDArray[Any]) -> Network:

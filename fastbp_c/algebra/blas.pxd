@@ -24,16 +24,18 @@ cdef inline void gemm(
 
 
 cdef inline void symm(
-    Py_ssize_t m, Py_ssize_t n, const floating *A, const floating *H, floating *C
+    Py_ssize_t m, Py_ssize_t n, const floating *A, Py_ssize_t lda, const floating *H, Py_ssize_t ldh, floating *C,
+    Py_ssize_t ldc,
 ) noexcept nogil:
     """C[m, n] = A[m, n] H[n, n], H symmetric, its lower triangle given"""
     cdef char side = c"L", uplo = c"U"
     cdef floating one = 1, nothing = 0
-    cdef blas_int m_ = <blas_int> m, n_ = <blas_int> n, ld = <blas_int> max(1, n)
+    cdef blas_int m_ = <blas_int> m, n_ = <blas_int> n, lda_ = <blas_int> max(1, lda)
+    cdef blas_int ldh_ = <blas_int> max(1, ldh), ldc_ = <blas_int> max(1, ldc)
     if floating is float:
-        ssymm(&side, &uplo, &n_, &m_, &one, <float *> H, &ld, <float *> A, &ld, &nothing, C, &ld)
+        ssymm(&side, &uplo, &n_, &m_, &one, <float *> H, &ldh_, <float *> A, &lda_, &nothing, C, &ldc_)
     else:
-        dsymm(&side, &uplo, &n_, &m_, &one, <double *> H, &ld, <double *> A, &ld, &nothing, C, &ld)
+        dsymm(&side, &uplo, &n_, &m_, &one, <double *> H, &ldh_, <double *> A, &lda_, &nothing, C, &ldc_)
 
 
 cdef inline void syrk(

@@ -2,12 +2,15 @@
 
 The matrix is P x P and row-major, and its lower triangle is all that counts: no function but `mirror` and `restore`
 reads or writes what is above the diagonal. Rows (V, U, Z) are k x P and dense.
+
+All but `restore` look for signals (interrupt.pxd). Of what was stopped the result is of no meaning.
 """
 
 cdef enum Status:
     DONE
     INDEFINITE
     OVERFLOWN
+    STOPPED
 
 cdef Py_ssize_t block_rows(Py_ssize_t P) noexcept nogil
 
@@ -41,3 +44,5 @@ cdef Status invert(
 cdef void mirror(double *H, Py_ssize_t P) noexcept nogil
 
 cdef void restore(double *H, const double *diagonal, Py_ssize_t P) noexcept nogil
+
+cdef bint symmetric_to(double tolerance, const double *H, Py_ssize_t P, bint *exactly) noexcept nogil

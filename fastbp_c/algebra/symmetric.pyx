@@ -1,31 +1,28 @@
 """Products with a symmetric matrix, its updates and its inverse, over the lower triangle.
 
-As in product.pxd, the own kernels do what is too small for BLAS, and nothing small enough for its threads to cost more
-than they bring reaches it. `benches/bench_inverse.py` is behind the constants.
+product.pxd says who computes them, and has what BLAS does; here are the ways by tiles and panels of the own kernels.
+`benches/bench_inverse.py` is behind the constants.
 """
 
-from libc.math cimport INFINITY, log
+from libc.math cimport INFINITY, fabs, log
 from libc.string cimport memcpy, memset
 
-from fastbp_c.algebra.blas cimport gemm, symm, syrk, trsm
-from fastbp_c.algebra.product cimport product
-from fastbp_c.algebra.simd cimport FBP_ADD, FBP_ZERO, kernels_d, own_limit
+from fastbp_c.algebra.product cimport (
+    blas_rank_update, blas_solve, blas_symmetric_product, is_own_triangle, own_block, product,
+)
+from fastbp_c.algebra.simd cimport FBP_ADD, FBP_ZERO, kernels_d
+from fastbp_c.boundary.interrupt cimport go_on, stopped
 
 cdef enum:
-    OWN_LIMIT = 1 << 26     # multiply-adds up to which tiles beat BLAS, however many cores there are
-    FEW_ROWS = 32           # up to which they beat it however large the matrix is: BLAS packs all of it
+    FEW_ROWS = 32           # up to which tiles beat BLAS however large the matrix is: it packs all of it
     TILE = 128              # of the matrix, for the own product: 128 KiB, used twice while it is in the cache
-    SYRK_COLUMNS = 4096     # of the matrix, in one call of BLAS
     PANEL = 24              # rows of the matrix, for the own update
     LEAST_PIVOTS = 32       # of an inversion, at a time
     PRODUCT_ROWS = 24       # of a symmetric product of rows
     SINGLE_ROWS = 2         # rows that are multiplied one by one
     SOLVED_ROWS = 12        # of a triangular system, between products
     COPIED = 16             # rows and columns that are transposed at a time
-
-
-cdef bint by_blas(double multiply_adds) noexcept nogil:
-    return kernels_d.gemm == NULL or multiply_adds > min(own_limit, <double> OWN_LIMIT)
+    PASS = 16               # multiply-adds in the time of moving a number of a matrix that is in no cache
 
 
 cdef Py_ssize_t block_rows(Py_ssize_t P) noexcept nogil:
@@ -82,11 +79,12 @@ cdef void symmetric_rows(
     cdef Py_ssize_t i
     if k <= SINGLE_ROWS:
         for i in range(k):
+            if not go_on(0.5 * PASS * P * P):
+                return
             # U[i, q] = V[i, p] H[p, q]
             kernels_d.symv(P, H, P, V + i * P, U + i * P)
-    elif kernels_d.gemm == NULL or k > FEW_ROWS and by_blas(<double> P * P * k):
-        # U[k, q] = V[k, p] H[p, q]
-        symm(k, P, V, H, U)
+    elif kernels_d.gemm == NULL or k > FEW_ROWS and not is_own_triangle(<double> P * P * k):
+        blas_symmetric_product(k, P, V, H, U)
     else:
         symmetric_rows_by_tiles(V, H, U, work, k, P)
 
@@ -104,16 +102,19 @@ cdef void symmetric_rows_by_tiles(
     memset(sums, 0, k * P * sizeof(double))
     while i < P:
         r = min(P - i, <Py_ssize_t> TILE)
+        if not go_on(2.0 * k * r * i):
+            return
         j = 0
         while j < i:
             # U[k, c] += V[k, r] H[r, c]
-            kernels_d.gemm(k, TILE, r, V + i, P, 1, H + i * P + j, P, 1, U + j, P, FBP_ADD, NULL)
+            own_block(k, TILE, r, V + i, P, 1, H + i * P + j, P, 1, FBP_ADD, <double *> NULL, U + j, P)
             # U^T[r, k] += H[r, c] V^T[c, k]
-            kernels_d.gemm(r, k, TILE, H + i * P + j, P, 1, columns + j * k, k, 1, sums + i * k, k, FBP_ADD, NULL)
+            own_block(r, k, TILE, H + i * P + j, P, 1, columns + j * k, k, 1, FBP_ADD, <double *> NULL, sums + i * k,
+                      k)
             j += TILE
         whole_tile(H + i * P + i, tile, r, P)
         # U[k, c] += V[k, r] H[r, c]
-        kernels_d.gemm(k, r, r, V + i, P, 1, tile, r, 1, U + i, P, FBP_ADD, NULL)
+        own_block(k, r, r, V + i, P, 1, tile, r, 1, FBP_ADD, <double *> NULL, U + i, P)
         i += TILE
     add_transpose(sums, U, P, k)
 
@@ -125,7 +126,7 @@ cdef void inner_products(
     cdef Py_ssize_t i = 0, rows
     if k == 1:
         S[0] = kernels_d.dot(P, U, V)
-    elif by_blas(<double> k * k * P):
+    elif not is_own_triangle(<double> k * k * P):
         # S[k, l] = U[k, p] V[l, p]^T
         product(False, True, k, k, P, U, V, FBP_ZERO, NULL, S)
     else:
@@ -133,7 +134,7 @@ cdef void inner_products(
         while i < k:
             rows = min(k - i, <Py_ssize_t> PRODUCT_ROWS)
             # S[r, l] = U[r, p] V[l, p]^T   for l >= i
-            kernels_d.gemm(rows, k - i, P, U + i * P, P, 1, V + i * P, 1, P, S + i * k + i, k, FBP_ZERO, NULL)
+            own_block(rows, k - i, P, U + i * P, P, 1, V + i * P, 1, P, FBP_ZERO, <double *> NULL, S + i * k + i, k)
             i += PRODUCT_ROWS
 
 
@@ -159,24 +160,12 @@ cdef void rank_update(
     cdef Py_ssize_t block = block_rows(P), start = 0, rows
     while start < m:
         rows = min(block, m - start)
-        if by_blas(0.5 * P * P * rows):
-            rank_update_by_blas(Z + start * P, H, rows, P, sign)
-        else:
+        # H[p, q] += sign Z[m, p]^T Z[m, q]
+        if is_own_triangle(0.5 * P * P * rows):
             rank_update_by_panels(Z + start * P, H, work, rows, P, sign)
+        else:
+            blas_rank_update(P, rows, sign, Z + start * P, H)
         start += rows
-
-
-cdef void rank_update_by_blas(const double *Z, double *H, Py_ssize_t m, Py_ssize_t P, double sign) noexcept nogil:
-    """SYRK in parts: with two threads and 15000 columns, that of OpenBLAS 0.3.30 runs over the end of its buffer"""
-    cdef Py_ssize_t i = 0, rows
-    while i < P:
-        rows = min(P - i, <Py_ssize_t> SYRK_COLUMNS)
-        if i > 0:
-            # H[r, q] += sign Z[m, r]^T Z[m, q]   for q < i
-            gemm(c"T", c"N", rows, i, m, sign, Z + i, P, Z, P, <double> 1, H + i * P, P)
-        # H[r, q] += sign Z[m, r]^T Z[m, q]   for q from i on
-        syrk(rows, m, sign, Z + i, P, H + i * P + i, P)
-        i += SYRK_COLUMNS
 
 
 cdef void rank_update_by_panels(
@@ -186,6 +175,8 @@ cdef void rank_update_by_panels(
     cdef double *scaled = work + PANEL * PANEL
     cdef const double *left = Z
     cdef Py_ssize_t i = 0, j, p, rows
+    if not go_on(0.5 * P * P * m):
+        return
     if sign < 0:
         for p in range(m * P):
             scaled[p] = -Z[p]
@@ -194,9 +185,9 @@ cdef void rank_update_by_panels(
         rows = min(P - i, <Py_ssize_t> PANEL)
         if i > 0:
             # H[r, q] += sign Z[m, r]^T Z[m, q]   for q < i
-            kernels_d.gemm(rows, i, m, left + i, 1, P, Z, P, 1, H + i * P, P, FBP_ADD, NULL)
+            own_block(rows, i, m, left + i, 1, P, Z, P, 1, FBP_ADD, <double *> NULL, H + i * P, P)
         # corner[r, q] = sign Z[m, r]^T Z[m, q]   for q from i on
-        kernels_d.gemm(rows, rows, m, left + i, 1, P, Z + i, P, 1, corner, rows, FBP_ZERO, NULL)
+        own_block(rows, rows, m, left + i, 1, P, Z + i, P, 1, FBP_ZERO, <double *> NULL, corner, rows)
         for p in range(rows):
             for j in range(p + 1):
                 H[(i + p) * P + i + j] += corner[p * rows + j]
@@ -210,9 +201,11 @@ cdef Status factor_rows(
     """S = R^T R, Z = R^-T Z, log_determinant = log det S, squares = sum Z^2; work: k k elements
 
     S is k x k, and its upper triangle counts. INDEFINITE if a pivot is not above its least, OVERFLOWN if the result
-    is not finite or has no finite square.
+    is not finite or has no finite square, STOPPED if what led here was, and S is of no meaning.
     """
     cdef Py_ssize_t i, rows
+    if stopped():
+        return STOPPED
     log_determinant[0] = 0
     if not kernels_d.all_finite(k * k, S):
         return OVERFLOWN
@@ -220,9 +213,9 @@ cdef Status factor_rows(
         return INDEFINITE
     for i in range(k):
         log_determinant[0] += 2 * log(S[i * k + i])
-    if by_blas(0.5 * P * k * k):
+    if not is_own_triangle(0.5 * P * k * k):
         # Z[k, p] = R[k, k]^-T Z[k, p]
-        trsm(k, P, S, Z)
+        blas_solve(k, P, S, Z)
     else:
         for i in range(k * k):
             work[i] = -S[i]
@@ -231,9 +224,11 @@ cdef Status factor_rows(
             rows = min(k - i, <Py_ssize_t> SOLVED_ROWS)
             if i > 0:
                 # Z[r, p] -= R[i, r]^T Z[i, p]   by the rows above
-                kernels_d.gemm(rows, P, i, work + i, 1, k, Z, P, 1, Z + i * P, P, FBP_ADD, NULL)
+                own_block(rows, P, i, work + i, 1, k, Z, P, 1, FBP_ADD, <double *> NULL, Z + i * P, P)
             kernels_d.solve(rows, P, S + i * k + i, k, Z + i * P, P)
             i += SOLVED_ROWS
+    if stopped():
+        return STOPPED
     squares[0] = kernels_d.dot(k * P, Z, Z)
     return DONE if squares[0] < INFINITY else OVERFLOWN
 
@@ -241,7 +236,7 @@ cdef Status factor_rows(
 cdef Status invert(
     double *H, double *log_determinant, double *work, Py_ssize_t P, double floor,
 ) noexcept nogil:
-    """H = H^-1 in P^3 flops, log_determinant = log det H; destroyed if INDEFINITE or OVERFLOWN
+    """H = H^-1 in P^3 flops, log_determinant = log det H; destroyed if it is not DONE
 
     Block Gauss-Jordan elimination of a positive definite matrix, in place: with the pivot D = H[kk] = R^T R and
     Z = R^-T (H[k, rest], I), all of -Z^T Z is what has to be added. Swept rows carry the opposite sign until they
@@ -277,6 +272,8 @@ cdef Status invert(
         log_determinant[0] += part
         rank_update(Z, H, rest, k, P, -1)
         start += k
+    if stopped():
+        return STOPPED
     for i in range(P):
         for j in range(i + 1):
             H[i * P + j] = 0 - H[i * P + j]  # not -0
@@ -286,7 +283,7 @@ cdef Status invert(
 cdef void mirror(double *H, Py_ssize_t P) noexcept nogil:
     """Copy the lower triangle over the upper one"""
     cdef Py_ssize_t top = 0, left, i, j
-    while top < P:
+    while top < P and go_on(<double> PASS * COPIED * top):
         left = 0
         while left <= top:
             for j in range(left, min(left + COPIED, P)):
@@ -309,3 +306,23 @@ cdef void restore(double *H, const double *diagonal, Py_ssize_t P) noexcept nogi
         top += COPIED
     for i in range(P):
         H[i * P + i] = diagonal[i]
+
+
+cdef bint symmetric_to(double tolerance, const double *H, Py_ssize_t P, bint *exactly) noexcept nogil:
+    """Whether the triangles differ by at most tolerance sqrt(H[p, p] H[q, q]), and whether they do not at all"""
+    cdef Py_ssize_t top = 0, left, i, j
+    cdef double difference
+    exactly[0] = True
+    while top < P:
+        left = 0
+        while left <= top:
+            for i in range(top, min(top + COPIED, P)):
+                for j in range(left, min(left + COPIED, i)):
+                    if H[i * P + j] != H[j * P + i]:
+                        exactly[0] = False
+                        difference = H[i * P + j] - H[j * P + i]
+                        if difference * difference > tolerance * tolerance * fabs(H[i * P + i] * H[j * P + j]):
+                            return False
+            left += COPIED
+        top += COPIED
+    return True

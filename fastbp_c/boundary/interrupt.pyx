@@ -7,13 +7,13 @@ cdef extern from *:
     #else
     #define FBP_THREAD_LOCAL __thread
     #endif
-    static FBP_THREAD_LOCAL struct { double left; int held, stopped; } fbp_watch;
+    static FBP_THREAD_LOCAL struct { double left; int held, stopped; } fbp_watch = {0, 1, 0};
     /* The error that a handler raised is the thread's current one already. */
     static int fbp_raise(int stopped) { return stopped ? -1 : 0; }
     """
     struct Watch:
         double left         # multiply-adds until the next look
-        bint held           # whether no look is to be taken
+        bint held           # whether no look is to be taken; none is outside of `begin` and `end`
         bint stopped        # whether a handler has raised
     Watch fbp_watch
     int fbp_raise(int stopped) except -1
@@ -45,9 +45,10 @@ cdef bint go_on(double work) noexcept nogil:
 
 cdef void look() noexcept nogil:
     cdef bint raised
+    fbp_watch.held = True  # for what a handler calls
     with gil:
         raised = PyErr_CheckSignals() != 0
-    fbp_watch.left, fbp_watch.held, fbp_watch.stopped = INTERVAL, False, raised  # a handler may have used them
+    fbp_watch.left, fbp_watch.held, fbp_watch.stopped = INTERVAL, False, raised
 
 
 cdef bint stopped() noexcept nogil:
@@ -58,5 +59,5 @@ cdef bint stopped() noexcept nogil:
 cdef int end() except -1:
     """Raise what a signal handler raised."""
     cdef bint raised = fbp_watch.stopped
-    fbp_watch.stopped = False
+    fbp_watch.held, fbp_watch.stopped = True, False
     return fbp_raise(raised)

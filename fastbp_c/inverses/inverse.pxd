@@ -2,25 +2,27 @@
 
 cimport cython
 cimport numpy as cnp
-from cpython.pythread cimport PyThread_type_lock
 
-from fastbp_c.inverses.woodbury cimport Job
+from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
+from fastbp_c.inverses.woodbury cimport InverseState
 
 
 @cython.final
 cdef class Lease:
+    cdef object __weakref__
     cdef cnp.ndarray memory
 
 
 @cython.final
 cdef class Inverse:
     cdef cnp.ndarray memory
-    cdef object view
-    cdef Workspace work, added, removed
-    cdef Job job
-    cdef PyThread_type_lock in_use
+    cdef object lease       # a weak reference, or None
+    cdef Workspace work, noise, added, removed
+    cdef InverseState state
+    cdef Lock lock
     cdef int enter(self) except -1
-    cdef void leave(self) noexcept
-    cdef int reserve(self, int kind) except -1
+    cdef int leave(self) except -1
     cdef bint handed_out(self) except -1
+    cdef Lease whole(self, double *logdet, double *rest, double *noise)
+    cdef cnp.ndarray view(self, Lease lease)

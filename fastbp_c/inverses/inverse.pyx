@@ -1,19 +1,22 @@
-"""The inverse (alpha I + sum w b b^T)^-1 as rows come and go: its memory, its lock and its entry points."""
+"""The inverse (alpha I + sum w b b^T)^-1 as rows come and go: its memory, its lock and its entry points.
+
+Between `enter` and `leave` no object is made (lock.pxd).
+"""
 
 cimport cython
 cimport numpy as cnp
-from cpython.pythread cimport (
-    NOWAIT_LOCK, WAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
-)
 from libc.math cimport isfinite
 from libc.string cimport memcpy
 
+from fastbp_c.algebra.symmetric cimport DONE, INDEFINITE, Status, block_rows, symmetric_to
 from fastbp_c.boundary.check cimport check_apart, check_matrix, check_vector
-from fastbp_c.algebra.symmetric cimport DONE, INDEFINITE, Status, block_rows
-from fastbp_c.inverses.woodbury cimport (
-    ADDED, REMOVED, Job, begin, change, job_work, multiply, pending_room, rebuild, residual, settle,
-)
+from fastbp_c.boundary.interrupt cimport begin, end, hold
+from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
+from fastbp_c.inverses.woodbury cimport (
+    ADDED, REMOVED, InverseState, adopt, begin_state, change, finish, invert_state, multiply, pending_room, rebuild,
+    residual, settle, state_work,
+)
 
 import weakref
 
@@ -21,11 +24,34 @@ import numpy as np
 
 cnp.import_array()
 
+# Half of the digits: what numpy.linalg.inv makes of a symmetric matrix is symmetric to that, if it is worth anything.
+cdef double SYMMETRIC = 2.0 ** -26
+
 
 cdef int check_rows(str name, cnp.ndarray B, cnp.ndarray weights, Py_ssize_t P) except -1:
     check_matrix(name, B, cnp.NPY_DOUBLE, -1, "", P, "the rows of the inverse", False)
     if weights is not None:
         check_vector("weights", weights, cnp.NPY_DOUBLE, B.shape[0], "the rows of B", False)
+    return 0
+
+
+cdef int check_square(str name, cnp.ndarray x) except -1:
+    check_matrix(name, x, cnp.NPY_DOUBLE, -1, "", -1, "", True)
+    if x.shape[0] != x.shape[1]:
+        raise ValueError(f"{name}: expected as many rows as columns, got shape {(<object> x).shape}")
+    return 0
+
+
+cdef int check_alpha(double alpha) except -1:
+    if not (alpha > 0 and isfinite(alpha) and isfinite(1 / alpha)):
+        raise ValueError(f"alpha: expected a number above 0 with a finite inverse, got {alpha:g}")
+    return 0
+
+
+cdef int check_all_apart(str name, cnp.ndarray x, cnp.ndarray B, cnp.ndarray weights) except -1:
+    check_apart(name, x, "B", B)
+    if weights is not None:
+        check_apart(name, x, "weights", weights)
     return 0
 
 
@@ -41,8 +67,8 @@ cdef int check_status(Status status, int kind, str inverse) except -1:
     if status != INDEFINITE:
         raise ValueError("B: expected rows b with b^T H^-1 b finite in float64, got overflow")
     if kind == REMOVED:
-        raise np.linalg.LinAlgError("B: expected rows that were added before, got some without which the matrix is not "
-                                    "positive definite")
+        raise np.linalg.LinAlgError("B: expected rows without which the matrix is positive definite and has a digit "
+                                    "left, got others")
     raise np.linalg.LinAlgError(f"{inverse}: expected a positive definite matrix, got one that is not, for rounding or "
                                 "from the beginning")
 
@@ -63,235 +89,266 @@ cdef class Inverse:
     alpha : float
     logdet : (float, float) or None
         Two parts of the log determinant, if the memory holds an inverse already; None to begin with I / alpha.
+    noise : ndarray of shape (P,), optional
+        How far off the diagonal of an inverse in memory is for rounding, if that is known.
 
     Notes
     -----
-    Calls from several threads wait for each other. `matrix` is a view that keeps its values: while it is alive, a
+    Calls from several threads wait for each other. `matrix` is a view that keeps its values: while one is alive, a
     change goes to memory of its own, for which `update` and its like ask by returning False.
     """
 
-    def __cinit__(self, cnp.ndarray memory not None, double alpha, logdet):
-        check_matrix("memory", memory, cnp.NPY_DOUBLE, memory.shape[0], "", memory.shape[0], "its rows", True)
-        if not (alpha > 0 and isfinite(alpha) and isfinite(1 / alpha)):
-            raise ValueError(f"alpha: expected a number above 0 with a finite inverse, got {alpha:g}")
-        self.work, self.added, self.removed = Workspace(), Workspace(), Workspace()
+    def __cinit__(self, cnp.ndarray memory not None, double alpha, logdet, cnp.ndarray noise=None):
+        check_square("memory", memory)
+        check_alpha(alpha)
+        cdef Py_ssize_t P = memory.shape[0]
+        if noise is not None:
+            check_vector("noise", noise, cnp.NPY_DOUBLE, P, "the rows of memory", False)
+        self.lock = Lock(True)
+        self.work, self.noise, self.added, self.removed = Workspace(), Workspace(), Workspace(), Workspace()
         self.memory = memory
-        self.job.P = memory.shape[0]
-        self.job.room = pending_room(self.job.P)
-        self.job.alpha = alpha
-        self.job.H = <double *> cnp.PyArray_DATA(memory)
+        self.state.P = P
+        self.state.room = pending_room(P)
+        self.state.alpha = alpha
+        self.state.H = <double *> cnp.PyArray_DATA(memory)
+        self.work.reserve(state_work(P, self.state.room) * sizeof(double))
+        self.noise.reserve(2 * P * sizeof(double))
+        self.added.reserve(self.state.room * P * sizeof(double))
+        self.removed.reserve(self.state.room * P * sizeof(double))
+        self.state.work = <double *> self.work.memory
+        self.state.scale = <double *> self.noise.memory
+        self.state.noise = self.state.scale + P
+        self.state.Z[ADDED] = <double *> self.added.memory
+        self.state.Z[REMOVED] = <double *> self.removed.memory
         if logdet is None:
-            begin(&self.job)
+            begin_state(&self.state)
         else:
-            self.job.logdet, self.job.rest = logdet
-            self.job.mirrored = True
-        self.work.reserve(job_work(self.job.P, self.job.room) * sizeof(double))
-        self.job.work = <double *> self.work.memory
-        self.in_use = PyThread_allocate_lock()
-        if self.in_use == NULL:
-            raise MemoryError("inverse: expected room for a lock, got none")
-
-    def __dealloc__(self):
-        if self.in_use != NULL:
-            PyThread_free_lock(self.in_use)
+            self.state.logdet, self.state.rest = logdet
+            adopt(&self.state, data(noise))
 
     cdef int enter(self) except -1:
-        """Wait for the calls of other threads, without the GIL if there are any."""
-        if not PyThread_acquire_lock(self.in_use, NOWAIT_LOCK):
-            with nogil:
-                PyThread_acquire_lock(self.in_use, WAIT_LOCK)
+        """Wait for the calls of other threads, and listen for signals from then on."""
+        self.lock.take("inverse")
+        begin()
         return 0
 
-    cdef void leave(self) noexcept:
-        PyThread_release_lock(self.in_use)
-
-    cdef int reserve(self, int kind) except -1:
-        """Room for rows that wait, when the first of their kind come."""
-        cdef Workspace rows = self.added if kind == ADDED else self.removed
-        if self.job.Z[kind] == NULL:
-            rows.reserve(self.job.room * self.job.P * sizeof(double))
-            self.job.Z[kind] = <double *> rows.memory
-        return 0
+    cdef int leave(self) except -1:
+        """Raise what a signal handler raised; the inverse is then as it was before."""
+        self.lock.give()
+        return end()
 
     cdef bint handed_out(self) except -1:
-        return self.view is not None and self.view() is not None
+        return self.lease is not None and self.lease() is not None
 
     @property
     def alpha(self):
-        return self.job.alpha
+        return self.state.alpha
 
     @property
     def n(self):
-        return self.job.P
+        return self.state.P
+
+    def invert(self):
+        """Once, if the memory came with a positive definite matrix instead of an inverse: its inverse."""
+        cdef Status status
+        self.enter()
+        with nogil:
+            status = invert_state(&self.state)
+        self.leave()
+        check_status(status, ADDED, "alpha I + sum w b b^T")
 
     def logdet(self):
         """The two parts of log det (alpha I + sum w b b^T)."""
         self.enter()
-        cdef double value = self.job.logdet, rest = self.job.rest
+        cdef double value = self.state.logdet, rest = self.state.rest
         self.leave()
         return value, rest
 
+    cdef Lease whole(self, double *logdet, double *rest, double *noise):
+        """What keeps the values as they are now, log determinant and noise of the same moment being copied."""
+        cdef Lease lease = Lease()
+        cdef Lease current = None
+        reference = weakref.ref(lease)
+        cdef Status status
+        self.enter()
+        with nogil:
+            status = settle(&self.state, True)
+        if status == DONE:
+            current = None if self.lease is None else self.lease()
+            if current is None:
+                lease.memory = self.memory
+                self.lease, reference = reference, self.lease
+                current = lease
+            logdet[0], rest[0] = self.state.logdet, self.state.rest
+            if noise != NULL:
+                memcpy(noise, self.state.noise, self.state.P * sizeof(double))
+        self.leave()
+        return current
+
+    cdef cnp.ndarray view(self, Lease lease):
+        """A new one for everybody who asks: what they do to its shape or dtype is their business."""
+        cdef cnp.npy_intp[2] shape
+        shape[0] = shape[1] = self.state.P
+        cdef cnp.ndarray view = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_DOUBLE,
+                                                              cnp.PyArray_DATA(lease.memory))
+        cnp.set_array_base(view, lease)
+        (<object> view).flags.writeable = False
+        return view
+
     def matrix(self):
         """The inverse as a read-only view, which keeps its values as long as it is alive."""
-        cdef cnp.npy_intp[2] shape
-        cdef Lease lease
-        self.enter()
-        try:
-            with nogil:
-                settle(&self.job, True)
-            view = None if self.view is None else self.view()
-            if view is None:
-                lease = Lease()
-                lease.memory = self.memory
-                shape[0] = shape[1] = self.job.P
-                view = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_DOUBLE, cnp.PyArray_DATA(self.memory))
-                cnp.set_array_base(view, lease)
-                view.flags.writeable = False
-                self.view = weakref.ref(view)
-            return view
-        finally:
-            self.leave()
+        cdef double logdet, rest
+        return self.view(self.whole(&logdet, &rest, NULL))
+
+    def snapshot(self, cnp.ndarray noise not None):
+        """`matrix` and `logdet` of the same moment; `noise` is copied."""
+        check_vector("noise", noise, cnp.NPY_DOUBLE, self.state.P, "the rows of the inverse", True)
+        cdef double logdet, rest
+        lease = self.whole(&logdet, &rest, <double *> cnp.PyArray_DATA(noise))
+        return self.view(lease), (logdet, rest)
 
     def move(self, cnp.ndarray memory not None):
         """Go on in another memory, if views of this one are alive, which then keep it."""
-        check_matrix("memory", memory, cnp.NPY_DOUBLE, self.job.P, "P", self.job.P, "P", True)
+        check_matrix("memory", memory, cnp.NPY_DOUBLE, self.state.P, "P", self.state.P, "P", True)
+        check_apart("memory", memory, "that of the inverse", self.memory)
+        before = lease = None  # what goes, goes after `leave`
         self.enter()
-        try:
-            if self.handed_out():
-                memcpy(cnp.PyArray_DATA(memory), self.job.H, self.job.P * self.job.P * sizeof(double))
-                self.memory = memory
-                self.job.H = <double *> cnp.PyArray_DATA(memory)
-                self.view = None
-        finally:
-            self.leave()
+        if self.handed_out():
+            memcpy(cnp.PyArray_DATA(memory), self.state.H, self.state.P * self.state.P * sizeof(double))
+            before, self.memory = self.memory, memory
+            lease, self.lease = self.lease, None
+            self.state.H = <double *> cnp.PyArray_DATA(memory)
+        self.leave()
 
     def change(self, cnp.ndarray B not None, cnp.ndarray weights, bint remove):
         """Add or remove the rows B; False, with nothing done, if `move` has to come first."""
-        check_rows("B", B, weights, self.job.P)
+        check_rows("B", B, weights, self.state.P)
         cdef const double *rows = data(B)
         cdef const double *w = data(weights)
         cdef Py_ssize_t k = B.shape[0]
         cdef int kind = REMOVED if remove else ADDED
-        cdef Status status
+        cdef Status status = DONE
         self.enter()
-        try:
-            if self.handed_out():
-                return False
-            self.reserve(kind)
+        cdef bint busy = self.handed_out()
+        if not busy:
             with nogil:
-                status = change(&self.job, rows, w, k, kind)
-        finally:
-            self.leave()
+                status = change(&self.state, rows, w, k, kind)
+        self.leave()
         check_status(status, kind, "inverse")
-        return True
+        return not busy
 
     def refresh(self, cnp.ndarray B not None, cnp.ndarray weights):
         """Begin anew with the rows B; False, with nothing done, if `move` has to come first."""
-        check_rows("B", B, weights, self.job.P)
+        check_rows("B", B, weights, self.state.P)
         cdef const double *rows = data(B)
         cdef const double *w = data(weights)
         cdef Py_ssize_t k = B.shape[0]
-        cdef Status status
+        cdef Status status = DONE
         self.enter()
-        try:
-            if self.handed_out():
-                return False
-            self.reserve(ADDED)
+        cdef bint busy = self.handed_out()
+        if not busy:
             with nogil:
-                status = rebuild(&self.job, rows, w, k)
-        finally:
-            self.leave()
+                status = rebuild(&self.state, rows, w, k)
+        self.leave()
         check_status(status, ADDED, "alpha I + sum w b b^T")
-        return True
+        return not busy
 
     def multiply(self, cnp.ndarray V not None, cnp.ndarray U not None):
         """U[k, q] = V[k, p] H^-1[p, q]"""
-        check_matrix("v", V, cnp.NPY_DOUBLE, -1, "", self.job.P, "the rows of the inverse", False)
-        check_matrix("out", U, cnp.NPY_DOUBLE, V.shape[0], "those of v", self.job.P, "the rows of the inverse", True)
+        check_matrix("v", V, cnp.NPY_DOUBLE, -1, "", self.state.P, "the rows of the inverse", False)
+        check_matrix("out", U, cnp.NPY_DOUBLE, V.shape[0], "those of v", self.state.P, "the rows of the inverse", True)
         check_apart("out", U, "v", V)
         cdef const double *v = data(V)
         cdef double *u = <double *> cnp.PyArray_DATA(U)
         cdef Py_ssize_t k = V.shape[0]
         self.enter()
         with nogil:
-            multiply(&self.job, v, u, k)
+            multiply(&self.state, v, u, k)
         self.leave()
 
     def diagonal(self, cnp.ndarray out not None):
         """out[p] = H^-1[p, p]"""
-        check_vector("out", out, cnp.NPY_DOUBLE, self.job.P, "the rows of the inverse", True)
+        check_vector("out", out, cnp.NPY_DOUBLE, self.state.P, "the rows of the inverse", True)
         cdef double *d = <double *> cnp.PyArray_DATA(out)
-        cdef Py_ssize_t P = self.job.P, p, i
+        cdef Py_ssize_t P = self.state.P, p, i
         self.enter()
         with nogil:
             for p in range(P):
-                d[p] = self.job.H[p * P + p]
-            for i in range(self.job.count[ADDED]):
+                d[p] = self.state.H[p * P + p]
+            for i in range(self.state.waiting[ADDED]):
                 for p in range(P):
-                    d[p] -= self.job.Z[ADDED][i * P + p] * self.job.Z[ADDED][i * P + p]
-            for i in range(self.job.count[REMOVED]):
+                    d[p] -= self.state.Z[ADDED][i * P + p] * self.state.Z[ADDED][i * P + p]
+            for i in range(self.state.waiting[REMOVED]):
                 for p in range(P):
-                    d[p] += self.job.Z[REMOVED][i * P + p] * self.job.Z[REMOVED][i * P + p]
+                    d[p] += self.state.Z[REMOVED][i * P + p] * self.state.Z[REMOVED][i * P + p]
         self.leave()
 
     def residual(self, cnp.ndarray B not None, cnp.ndarray weights, cnp.ndarray X not None, cnp.ndarray R not None):
         """R[k, :] = X[k, :] (H^-1 (alpha I + sum w b b^T) - I), for a few rows X; returns nothing"""
-        check_rows("B", B, weights, self.job.P)
-        check_matrix("X", X, cnp.NPY_DOUBLE, -1, "", self.job.P, "the rows of the inverse", False)
-        check_matrix("R", R, cnp.NPY_DOUBLE, X.shape[0], "the rows of X", self.job.P, "the columns of X", True)
-        if X.shape[0] > block_rows(self.job.P):
-            raise ValueError(f"X: expected at most {block_rows(self.job.P)} rows, got {X.shape[0]}")
+        check_rows("B", B, weights, self.state.P)
+        check_matrix("X", X, cnp.NPY_DOUBLE, -1, "", self.state.P, "the rows of the inverse", False)
+        check_matrix("R", R, cnp.NPY_DOUBLE, X.shape[0], "the rows of X", self.state.P, "the columns of X", True)
+        check_all_apart("R", R, B, weights)
+        check_apart("R", R, "X", X)
+        if X.shape[0] > block_rows(self.state.P):
+            raise ValueError(f"X: expected at most {block_rows(self.state.P)} rows, got {X.shape[0]}")
         cdef const double *rows = data(B)
         cdef const double *w = data(weights)
         cdef const double *x = data(X)
         cdef double *r = <double *> cnp.PyArray_DATA(R)
         cdef Py_ssize_t n = B.shape[0], k = X.shape[0]
         cdef Workspace U = Workspace()
-        U.reserve(k * self.job.P * sizeof(double))
+        U.reserve(k * self.state.P * sizeof(double))
         cdef double *u = <double *> U.memory
         self.enter()
         with nogil:
-            residual(&self.job, rows, w, x, u, r, n, k)
+            residual(&self.state, rows, w, x, u, r, n, k)
         self.leave()
 
 
 def woodbury_update(cnp.ndarray H_inv not None, cnp.ndarray B not None, cnp.ndarray weights):
     """H_inv = (H_inv^-1 + sum w b b^T)^-1 in place, from its lower triangle, in both"""
-    check_matrix("H_inv", H_inv, cnp.NPY_DOUBLE, -1, "", -1, "", True)
-    if H_inv.shape[0] != H_inv.shape[1]:
-        raise ValueError(f"H_inv: expected as many rows as columns, got shape {(<object> H_inv).shape}")
+    check_square("H_inv", H_inv)
     check_rows("B", B, weights, H_inv.shape[0])
-    check_apart("H_inv", H_inv, "B", B)
-    if weights is not None:
-        check_apart("H_inv", H_inv, "weights", weights)
-    cdef Job job
+    check_all_apart("H_inv", H_inv, B, weights)
+    cdef InverseState state
     cdef const double *rows = data(B)
     cdef const double *w = data(weights)
     cdef Py_ssize_t k = B.shape[0]
+    cdef bint symmetric, exactly = False
     cdef Workspace slab = Workspace()
     cdef Status status
-    job.P = H_inv.shape[0]
-    job.room = min(k, pending_room(job.P))
-    job.alpha = 1
-    job.logdet = job.rest = job.trace = job.taken = 0
-    job.H = <double *> cnp.PyArray_DATA(H_inv)
-    job.count[ADDED] = job.count[REMOVED] = 0
-    job.fresh = False
-    # A call that may have to put the matrix back finds it in the upper triangle, if that is the lower one to the bit.
-    cdef bint symmetric = k <= min(job.P, block_rows(job.P)) or np.array_equal(H_inv, H_inv.T)
-    cdef cnp.ndarray kept = None if symmetric else H_inv.copy()
-    job.mirrored = symmetric
-    cdef size_t needed = job_work(job.P, job.room)
-    slab.reserve((needed + job.room * job.P) * sizeof(double))
-    job.work = <double *> slab.memory
-    job.Z[ADDED] = job.work + needed
-    job.Z[REMOVED] = NULL
+    state.P = H_inv.shape[0]
+    state.room = min(k, pending_room(state.P))
+    state.alpha = 1
+    state.logdet = state.rest = 0
+    state.H = <double *> cnp.PyArray_DATA(H_inv)
+    state.scale = state.noise = NULL
     with nogil:
-        status = change(&job, rows, w, k, ADDED)
+        symmetric = symmetric_to(SYMMETRIC, state.H, state.P, &exactly)
+    if not symmetric:
+        raise ValueError("H_inv: expected a symmetric matrix, got triangles that differ in more than rounding")
+    # What is not symmetric to the bit cannot be put back from the upper triangle.
+    cdef cnp.ndarray kept = None if exactly else H_inv.copy()
+    cdef size_t needed = state_work(state.P, state.room)
+    slab.reserve((needed + state.room * state.P) * sizeof(double))
+    state.work = <double *> slab.memory
+    state.Z[ADDED] = state.work + needed
+    state.Z[REMOVED] = NULL
+    adopt(&state, NULL)
+    state.mirrored = exactly
+    begin()
+    with nogil:
+        status = change(&state, rows, w, k, ADDED)
         if status == DONE:
-            settle(&job, True)
+            status = settle(&state, False)
+        if status == DONE:
+            hold(True)
+            finish(&state)
+            hold(False)
     if status != DONE and kept is not None:
-        H_inv[...] = kept
+        memcpy(cnp.PyArray_DATA(H_inv), cnp.PyArray_DATA(kept), cnp.PyArray_NBYTES(kept))
+    end()
     check_status(status, ADDED, "H_inv")
 
 
@@ -304,26 +361,33 @@ def inverse_outer_product(
     cnp.ndarray B not None, cnp.ndarray weights, double alpha, cnp.ndarray out not None, cnp.ndarray rows not None,
 ):
     """out = (alpha I + sum w b b^T)^-1; rows: work of rows_to_keep(N, P) rows"""
-    check_matrix("out", out, cnp.NPY_DOUBLE, B.shape[1], "the columns of B", B.shape[1], "the columns of B", True)
-    check_rows("B", B, weights, out.shape[0])
-    check_matrix("rows", rows, cnp.NPY_DOUBLE, rows_to_keep(B.shape[0], B.shape[1]), "to keep", B.shape[1], "P", True)
-    cdef Job job
+    check_rows("B", B, weights, -1)
+    check_alpha(alpha)
+    cdef Py_ssize_t N = B.shape[0], P = B.shape[1]
+    check_matrix("out", out, cnp.NPY_DOUBLE, P, "the columns of B", P, "the columns of B", True)
+    check_matrix("rows", rows, cnp.NPY_DOUBLE, rows_to_keep(N, P), "to keep", P, "P", True)
+    check_all_apart("out", out, B, weights)
+    check_all_apart("rows", rows, B, weights)
+    check_apart("out", out, "rows", rows)
+    cdef InverseState state
     cdef const double *b = data(B)
     cdef const double *w = data(weights)
-    cdef Py_ssize_t N = B.shape[0]
     cdef Workspace slab = Workspace()
     cdef Status status
-    job.P = out.shape[0]
-    job.room = rows.shape[0]
-    job.alpha = alpha
-    job.H = <double *> cnp.PyArray_DATA(out)
-    job.Z[ADDED] = <double *> cnp.PyArray_DATA(rows)
-    job.Z[REMOVED] = NULL
-    slab.reserve(job_work(job.P, max(job.room, block_rows(job.P))) * sizeof(double))
-    job.work = <double *> slab.memory
+    state.P = P
+    state.room = rows.shape[0]
+    state.alpha = alpha
+    state.H = <double *> cnp.PyArray_DATA(out)
+    state.scale = state.noise = NULL
+    state.Z[ADDED] = <double *> cnp.PyArray_DATA(rows)
+    state.Z[REMOVED] = NULL
+    slab.reserve(state_work(P, max(state.room, block_rows(P))) * sizeof(double))
+    state.work = <double *> slab.memory
+    begin()
     with nogil:
-        begin(&job)
-        status = change(&job, b, w, N, ADDED)
+        begin_state(&state)
+        status = change(&state, b, w, N, ADDED)
         if status == DONE:
-            settle(&job, True)
+            status = finish(&state)
+    end()
     check_status(status, ADDED, "alpha I + sum w b b^T")

@@ -11,25 +11,37 @@ a) Few rows do not touch H: their Z is kept, as the last part of H - Z^T Z, unti
    when a smaller H has taken its place do later rows wear them down.
 b) A call whose rows all find room beside those that wait changes H only after the last of them has been factored:
    there is nothing to undo. A longer call keeps the old lower triangle in the upper one, which nobody else needs,
-   and puts it back if it fails.
+   and puts it back if it fails or is stopped (interrupt.pxd). So does the update that ends the waiting, if it is long;
+   a short one is not stopped.
 c) When the rows are more than the columns, inverting twice and adding the rows between costs less than updating.
+d) A removal divides by pivots, 1 - b^T H b for a single row. Their own error is b^T E b, if E is that of H. It is
+   estimated by its diagonal, `noise`: H's elements are rounded at the size they have before rows take from them, and
+   a change of H by the factor f changes errors by f^2 (E' = M E M^T with M = H' H^-1). A removal that would leave no
+   digit is refused. Only orders of magnitude count here.
 """
 
 from libc.math cimport fabs, log, sqrt
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
+from fastbp_c.algebra.simd cimport kernels_d
 from fastbp_c.algebra.symmetric cimport (
-    DONE, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore, subtract_rows,
-    symmetric_rows, work_size,
+    DONE, INDEFINITE, STOPPED, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore,
+    subtract_rows, symmetric_rows, work_size,
 )
+from fastbp_c.boundary.interrupt cimport go_on, hold, stopped
 
 cdef enum:
     # benches/bench_inverse.py is behind them.
     PENDING = 48            # rows that wait at most, after a call
     WAITING_BLOCKS = 2      # blocks that one call may let wait
 
-# A pivot 1 - b^T H b so close to 0 is rounding: of what would be left, no digit would be right.
+cdef double EPSILON = 2.0 ** -53
+# A pivot of an addition, 1 + b^T H b, so close to 0 is no sum with a square.
 cdef double LEAST_PIVOT = 2.0 ** -46
+# Of a removal, the relative error of what is left, as estimated.
+cdef double LARGEST_LOSS = 0.1
+# Multiply-adds of an update of H that is not stopped: less than 0.1 s.
+cdef double LONG_UPDATE = 2.0 ** 31
 
 
 cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil:
@@ -37,97 +49,204 @@ cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil:
     return PENDING + WAITING_BLOCKS * block_rows(P)
 
 
-cdef size_t job_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil:
-    """Elements of work: diagonal, least, S, scaled rows, and what the functions of symmetric.pxd need"""
+cdef size_t state_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil:
+    """Elements of work: what is kept for a failure, least pivots, S, scaled rows; then as in symmetric.pxd"""
     cdef size_t block = <size_t> block_rows(P)
-    return <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
+    return 4 * <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
 
 
-cdef void begin(Job *job) noexcept nogil:
+cdef double *kept_diagonal(InverseState *state) noexcept nogil:
+    return state.work
+
+
+cdef double *kept_noise(InverseState *state) noexcept nogil:
+    """P of scale, P of noise"""
+    return state.work + state.P
+
+
+cdef double *largest_diagonal(InverseState *state) noexcept nogil:
+    return state.work + 3 * state.P
+
+
+cdef double *least_pivots(InverseState *state) noexcept nogil:
+    return state.work + 4 * state.P
+
+
+cdef double *small_matrix(InverseState *state) noexcept nogil:
+    """S, and then R"""
+    return least_pivots(state) + block_rows(state.P)
+
+
+cdef double *room_for_rows(InverseState *state) noexcept nogil:
+    return small_matrix(state) + block_rows(state.P) * block_rows(state.P)
+
+
+cdef double *inner_work(InverseState *state) noexcept nogil:
+    """For the functions of symmetric.pxd"""
+    return room_for_rows(state) + block_rows(state.P) * state.P
+
+
+cdef void begin_state(InverseState *state) noexcept nogil:
     """H = I / alpha, in the lower triangle"""
-    diagonal_matrix(job, 1 / job.alpha)
-    job.logdet = job.P * log(job.alpha)
-    job.rest = job.trace = job.taken = 0
-    job.count[ADDED] = job.count[REMOVED] = 0
-    job.fresh = True
-    job.mirrored = False
+    cdef Py_ssize_t p
+    diagonal_matrix(state, 1 / state.alpha)
+    state.logdet = state.P * log(state.alpha)
+    state.rest = state.taken = 0
+    state.trace = state.P / state.alpha
+    state.waiting[ADDED] = state.waiting[REMOVED] = 0
+    state.fresh = True
+    state.mirrored = False
+    if state.noise != NULL:
+        for p in range(state.P):
+            state.scale[p], state.noise[p] = 1 / state.alpha, 0
 
 
-cdef void diagonal_matrix(Job *job, double x) noexcept nogil:
+cdef void adopt(InverseState *state, const double *noise) noexcept nogil:
+    """H is an inverse already, in both triangles; its noise, if that is known"""
+    cdef Py_ssize_t p
+    state.waiting[ADDED] = state.waiting[REMOVED] = 0
+    state.fresh = False
+    state.mirrored = True
+    state.trace = state.taken = 0
+    for p in range(state.P):
+        state.trace += state.H[p * state.P + p]
+        if state.noise != NULL:
+            state.scale[p], state.noise[p] = state.H[p * state.P + p], 0 if noise == NULL else noise[p]
+
+
+cdef void diagonal_matrix(InverseState *state, double x) noexcept nogil:
     """H = x I, in the lower triangle"""
     cdef Py_ssize_t i
-    for i in range(job.P):
-        memset(job.H + i * job.P, 0, i * sizeof(double))
-        job.H[i * job.P + i] = x
+    for i in range(state.P):
+        memset(state.H + i * state.P, 0, i * sizeof(double))
+        state.H[i * state.P + i] = x
 
 
-cdef void apply(Job *job) noexcept nogil:
-    """H takes the rows that wait; they are still counted"""
-    cdef double *work = rest_of(job)
-    if job.count[ADDED] + job.count[REMOVED] > 0:
-        rank_update(job.Z[ADDED], job.H, work, job.count[ADDED], job.P, -1)
-        rank_update(job.Z[REMOVED], job.H, work, job.count[REMOVED], job.P, 1)
-        job.fresh = job.mirrored = False
+cdef void apply(InverseState *state) noexcept nogil:
+    """H takes the rows that wait; none does afterwards"""
+    cdef double *work = inner_work(state)
+    if state.waiting[ADDED] + state.waiting[REMOVED] > 0:
+        rank_update(state.Z[ADDED], state.H, work, state.waiting[ADDED], state.P, -1)
+        rank_update(state.Z[REMOVED], state.H, work, state.waiting[REMOVED], state.P, 1)
+        state.waiting[ADDED] = state.waiting[REMOVED] = 0
+        state.fresh = state.mirrored = False
+        measure(state)
 
 
-cdef void settle(Job *job, bint whole) noexcept nogil:
-    """H takes the rows that wait; if whole, in both triangles"""
-    apply(job)
-    job.count[ADDED] = job.count[REMOVED] = 0
-    if whole:
-        mirror_once(job)
+cdef void measure(InverseState *state) noexcept nogil:
+    """The trace of an H that has changed, and its noise: rounding of its elements at the larger of their two sizes"""
+    cdef Py_ssize_t p
+    cdef double h, factor
+    state.trace = state.taken = 0
+    for p in range(state.P):
+        h = state.H[p * state.P + p]
+        state.trace += h
+        if state.noise != NULL:
+            factor = h / state.scale[p]
+            state.noise[p] = factor * factor * state.noise[p] + EPSILON * max(h, state.scale[p])
+            state.scale[p] = h
 
 
-cdef void mirror_once(Job *job) noexcept nogil:
-    if not job.mirrored:
-        mirror(job.H, job.P)
-        job.mirrored = True
-
-
-cdef double *rest_of(Job *job) noexcept nogil:
-    """Work behind diagonal, least, S and scaled rows"""
-    cdef Py_ssize_t block = block_rows(job.P)
-    return job.work + job.P + block + block * block + block * job.P
-
-
-cdef void add_log(Job *job, double x) noexcept nogil:
-    """logdet + rest += x with the rounding error kept (Neumaier): a million small terms lose no digits"""
-    cdef double total = job.logdet + x
-    if fabs(job.logdet) >= fabs(x):
-        job.rest += (job.logdet - total) + x
+cdef Status settle(InverseState *state, bint whole) noexcept nogil:
+    """H takes the rows that wait; if whole, in both triangles. If that is stopped the state is as it was"""
+    cdef Py_ssize_t rows = state.waiting[ADDED] + state.waiting[REMOVED]
+    cdef InverseState before
+    if stopped():
+        return STOPPED
+    if 0.5 * state.P * state.P * rows <= LONG_UPDATE:
+        hold(True)
+        apply(state)
+        hold(False)
     else:
-        job.rest += (x - total) + job.logdet
-    job.logdet = total
+        if not mirror_once(state):
+            return STOPPED
+        before = state[0]
+        keep(state)
+        apply(state)
+        if stopped():
+            put_back(state, &before)
+            return STOPPED
+    return STOPPED if whole and not mirror_once(state) else DONE
 
 
-cdef void product_rows(Job *job, const double *V, double *U, Py_ssize_t k) noexcept nogil:
-    """U = V (H - Z^T Z + Z^T Z) for up to a block of rows"""
-    cdef double *work = rest_of(job)
+cdef Status finish(InverseState *state) noexcept nogil:
+    """The same in both triangles for an inverse that nobody needs if this is stopped"""
+    apply(state)
+    return DONE if mirror_once(state) else STOPPED
+
+
+cdef bint mirror_once(InverseState *state) noexcept nogil:
+    """Whether the upper triangle is a copy now"""
+    if not state.mirrored:
+        mirror(state.H, state.P)
+        state.mirrored = not stopped()
+    return state.mirrored and not stopped()
+
+
+cdef void keep(InverseState *state) noexcept nogil:
+    """What `put_back` needs beside the structure itself and the upper triangle"""
     cdef Py_ssize_t i
-    if job.fresh:
-        for i in range(k * job.P):
-            U[i] = V[i] / job.alpha
+    for i in range(state.P):
+        kept_diagonal(state)[i] = state.H[i * state.P + i]
+    keep_noise(state)
+
+
+cdef void put_back(InverseState *state, const InverseState *before) noexcept nogil:
+    restore(state.H, kept_diagonal(state), state.P)
+    state[0] = before[0]
+    put_back_noise(state)
+
+
+cdef void keep_noise(InverseState *state) noexcept nogil:
+    if state.noise != NULL:
+        memcpy(kept_noise(state), state.scale, state.P * sizeof(double))
+        memcpy(kept_noise(state) + state.P, state.noise, state.P * sizeof(double))
+
+
+cdef void put_back_noise(InverseState *state) noexcept nogil:
+    if state.noise != NULL:
+        memcpy(state.scale, kept_noise(state), state.P * sizeof(double))
+        memcpy(state.noise, kept_noise(state) + state.P, state.P * sizeof(double))
+
+
+cdef void add_log(InverseState *state, double x) noexcept nogil:
+    """logdet + rest += x with the rounding error kept (Neumaier): a million small terms lose no digits"""
+    cdef double total = state.logdet + x
+    if fabs(state.logdet) >= fabs(x):
+        state.rest += (state.logdet - total) + x
     else:
-        symmetric_rows(V, job.H, U, work, k, job.P)
-    subtract_rows(V, job.Z[ADDED], U, work, k, job.count[ADDED], job.P, 1)
-    subtract_rows(V, job.Z[REMOVED], U, work, k, job.count[REMOVED], job.P, -1)
+        state.rest += (x - total) + state.logdet
+    state.logdet = total
 
 
-cdef void multiply(Job *job, const double *V, double *U, Py_ssize_t k) noexcept nogil:
+cdef void product_rows(InverseState *state, const double *V, double *U, Py_ssize_t k) noexcept nogil:
+    """U = V (H - Z^T Z + Z^T Z) for up to a block of rows"""
+    cdef double *work = inner_work(state)
+    cdef Py_ssize_t i
+    if state.fresh:
+        for i in range(k * state.P):
+            U[i] = V[i] / state.alpha
+    else:
+        symmetric_rows(V, state.H, U, work, k, state.P)
+    subtract_rows(V, state.Z[ADDED], U, work, k, state.waiting[ADDED], state.P, 1)
+    subtract_rows(V, state.Z[REMOVED], U, work, k, state.waiting[REMOVED], state.P, -1)
+
+
+cdef void multiply(InverseState *state, const double *V, double *U, Py_ssize_t k) noexcept nogil:
     """U = V (alpha I + sum b b^T)^-1 for k rows"""
     cdef Py_ssize_t start = 0, rows
     while start < k:
-        rows = min(block_rows(job.P), k - start)
-        product_rows(job, V + start * job.P, U + start * job.P, rows)
+        rows = min(block_rows(state.P), k - start)
+        product_rows(state, V + start * state.P, U + start * state.P, rows)
         start += rows
 
 
 cdef const double *scaled_rows(
-    Job *job, const double *B, const double *weights, Py_ssize_t start, Py_ssize_t rows,
+    InverseState *state, const double *B, const double *weights, Py_ssize_t start, Py_ssize_t rows,
 ) noexcept nogil:
     """Rows sqrt(w) b: those of B as they are if there are no weights"""
-    cdef Py_ssize_t block = block_rows(job.P), P = job.P, i, p
-    cdef double *scaled = job.work + P + block + block * block
+    cdef Py_ssize_t P = state.P, i, p
+    cdef double *scaled = room_for_rows(state)
     cdef double factor
     if weights == NULL:
         return B + start * P
@@ -139,165 +258,239 @@ cdef const double *scaled_rows(
 
 
 cdef void residual(
-    Job *job, const double *B, const double *weights, const double *X, double *U, double *R, Py_ssize_t n,
+    InverseState *state, const double *B, const double *weights, const double *X, double *U, double *R, Py_ssize_t n,
     Py_ssize_t k,
 ) noexcept nogil:
     """R = X (H^-1 H - I) for k rows, up to a block; U = X H^-1; n rows B"""
     cdef Py_ssize_t start = 0, rows, i
-    product_rows(job, X, U, k)
-    for i in range(k * job.P):
-        R[i] = job.alpha * U[i] - X[i]
+    product_rows(state, X, U, k)
+    for i in range(k * state.P):
+        R[i] = state.alpha * U[i] - X[i]
     while start < n:
-        rows = min(block_rows(job.P), n - start)
-        subtract_rows(U, scaled_rows(job, B, weights, start, rows), R, rest_of(job), k, rows, job.P, -1)
+        rows = min(block_rows(state.P), n - start)
+        if not go_on(2.0 * k * rows * state.P):
+            return
+        subtract_rows(U, scaled_rows(state, B, weights, start, rows), R, inner_work(state), k, rows, state.P, -1)
         start += rows
 
 
-cdef Status next_rows(Job *job, const double *V, Py_ssize_t k, int kind) noexcept nogil:
-    """Z for k rows V, up to a block, behind those that are there; the log determinant has them then, the counts not"""
-    cdef Py_ssize_t block = block_rows(job.P), i
-    cdef double *Z = job.Z[kind] + job.count[kind] * job.P
-    cdef double *least = job.work + job.P
-    cdef double *S = least + block
+cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int kind) noexcept nogil:
+    """Z for k rows V, up to a block, behind those that are there
+
+    The log determinant and the noise have them then, the counts not.
+    """
+    cdef double *Z = state.Z[kind] + state.waiting[kind] * state.P
+    cdef double *S = small_matrix(state)
     cdef double part, squares
+    cdef Py_ssize_t i
     cdef Status status
-    product_rows(job, V, Z, k)
-    inner_products(Z, V, S, k, job.P)
+    if not go_on(<double> k * state.P * (k + 2 * (state.waiting[ADDED] + state.waiting[REMOVED]))):
+        return STOPPED
+    product_rows(state, V, Z, k)
+    inner_products(Z, V, S, k, state.P)
     for i in range(k * k):
         S[i] = -S[i] if kind == REMOVED else S[i]
     for i in range(k):
         S[i * k + i] += 1
-        least[i] = LEAST_PIVOT
-    status = factor_rows(S, Z, least, &part, &squares, rest_of(job), k, job.P)
+        least_pivots(state)[i] = 0 if kind == REMOVED else LEAST_PIVOT
+    status = factor_rows(S, Z, least_pivots(state), &part, &squares, inner_work(state), k, state.P)
+    if status == DONE and kind == REMOVED:
+        status = add_noise(state, V, Z, k)
     if status == DONE:
-        add_log(job, part)
+        add_log(state, part)
         if kind == ADDED:
-            job.taken += squares
+            state.taken += squares
     return status
 
 
-cdef bint inverting_is_less(const Job *job, Py_ssize_t n, bint fits) noexcept nogil:
+cdef Status add_noise(InverseState *state, const double *V, const double *Z, Py_ssize_t k) noexcept nogil:
+    """What removing the rows V does to scale and noise; INDEFINITE if no digit would be left
+
+    R is what `factor_rows` has made of S. The errors of S are about n_i = V_i E V_i^T on the diagonal, and relative to
+    S itself sum n_i (S^-1)_ii, the squared norm of R^-T diag(sqrt(n)).
+    """
+    cdef const double *R = small_matrix(state)
+    cdef double *N = inner_work(state)
+    cdef double *grown = N + k * k
+    cdef double error, loss, factor
+    cdef Py_ssize_t P = state.P, i, p
+    memset(N, 0, k * k * sizeof(double))
+    memset(grown, 0, P * sizeof(double))
+    for i in range(k):
+        error = 0
+        for p in range(P):
+            error += V[i * P + p] * V[i * P + p] * (state.noise[p] + EPSILON * state.scale[p])
+            grown[p] += Z[i * P + p] * Z[i * P + p]
+        N[i * k + i] = sqrt(error)
+    kernels_d.solve(k, k, R, k, N, k)
+    loss = kernels_d.dot(k * k, N, N)
+    if not loss < LARGEST_LOSS:
+        return INDEFINITE
+    for p in range(P):
+        factor = 1 + grown[p] / state.scale[p]
+        state.noise[p] = factor * factor * state.noise[p] + loss * grown[p]
+        state.scale[p] += grown[p]
+    return DONE
+
+
+cdef bint inverting_is_less(const InverseState *state, Py_ssize_t n, bint fits) noexcept nogil:
     """Flops beyond the n P^2 that every way takes: of inverting, against those of updating by blocks"""
-    cdef double P = job.P, of_updates = 2.0 * n * n * P if job.fresh and fits else 2.0 * n * P * P
-    return of_updates > (P * P * P if job.fresh else 2 * P * P * P)
+    cdef double P = state.P, of_updates = 2.0 * n * n * P if state.fresh and fits else 2.0 * n * P * P
+    return of_updates > (P * P * P if state.fresh else 2 * P * P * P)
 
 
-cdef bint may_wait(const Job *job, Py_ssize_t n, int kind) noexcept nogil:
+cdef bint may_wait(const InverseState *state, Py_ssize_t n, int kind) noexcept nogil:
     """Whether n rows can all be factored before H changes: there is room, and H will not shrink much meanwhile"""
-    return (job.count[kind] + n <= job.room and (n <= block_rows(job.P) or 4 * n <= job.P or job.fresh)
-            and not inverting_is_less(job, n, True))
+    return (state.waiting[kind] + n <= state.room and (n <= block_rows(state.P) or 4 * n <= state.P or state.fresh)
+            and not inverting_is_less(state, n, True))
 
 
-cdef void measure(Job *job) noexcept nogil:
-    cdef Py_ssize_t i
-    job.trace = job.taken = 0
-    for i in range(job.P):
-        job.trace += job.H[i * job.P + i]
-
-
-cdef Status change(Job *job, const double *B, const double *weights, Py_ssize_t n, int kind) noexcept nogil:
-    """Add or remove n rows; if that fails the job is as it was"""
-    cdef Job before
+cdef Status change(
+    InverseState *state, const double *B, const double *weights, Py_ssize_t n, int kind,
+) noexcept nogil:
+    """Add or remove n rows; if that fails or is stopped the state is as it was"""
+    cdef InverseState before
     cdef Status status
-    if n == 0 or job.P == 0:
+    if n == 0 or state.P == 0:
         return DONE
-    if may_wait(job, n, kind):
-        before = job[0]
-        if job.count[ADDED] + job.count[REMOVED] == 0:
-            measure(job)
-        status = change_by_blocks(job, B, weights, n, kind, False)
-        if status != DONE:
-            job[0] = before
-        elif job.count[ADDED] + job.count[REMOVED] >= PENDING or 2 * job.taken > job.trace:
-            settle(job, False)
-        return status
-    mirror_once(job)
-    before = job[0]
-    keep_diagonal(job)
-    apply(job)
-    status = change_at_once(job, B, weights, n, kind)
+    if may_wait(state, n, kind):
+        return change_waiting(state, B, weights, n, kind)
+    if not mirror_once(state):
+        return STOPPED
+    before = state[0]
+    keep(state)
+    apply(state)
+    state.Z[kind] += before.waiting[kind] * state.P  # which a failure needs again
+    status = change_at_once(state, B, weights, n, kind)
+    state.Z[kind] = before.Z[kind]
     if status != DONE:
-        restore(job.H, job.work, job.P)
-        job[0] = before
+        put_back(state, &before)
     return status
 
 
-cdef Status rebuild(Job *job, const double *B, const double *weights, Py_ssize_t n) noexcept nogil:
-    """Begin anew with n rows; if that fails the job is as it was, but that no rows wait"""
-    cdef Job before
+cdef Status change_waiting(
+    InverseState *state, const double *B, const double *weights, Py_ssize_t n, int kind,
+) noexcept nogil:
+    """The rows join those that wait, and H takes them if they are enough now"""
+    cdef InverseState before = state[0]
+    cdef bint enough
     cdef Status status
-    settle(job, True)
-    before = job[0]
-    keep_diagonal(job)
-    begin(job)
-    status = change_at_once(job, B, weights, n, ADDED)
+    if kind == REMOVED:
+        keep_noise(state)
+    status = change_by_blocks(state, B, weights, n, kind, False)
+    if status == DONE:
+        enough = state.waiting[ADDED] + state.waiting[REMOVED] >= PENDING
+        if enough or 2 * state.taken > state.trace:
+            status = settle(state, False)
     if status != DONE:
-        restore(job.H, job.work, job.P)
-        job[0] = before
+        state[0] = before
+        if kind == REMOVED:
+            put_back_noise(state)
     return status
 
 
-cdef void keep_diagonal(Job *job) noexcept nogil:
-    """For `restore`: the upper triangle holds the rest"""
-    cdef Py_ssize_t i
-    for i in range(job.P):
-        job.work[i] = job.H[i * job.P + i]
+cdef Status rebuild(InverseState *state, const double *B, const double *weights, Py_ssize_t n) noexcept nogil:
+    """Begin anew with n rows; if that fails the state is as it was, but that no rows wait"""
+    cdef InverseState before
+    cdef Status status = settle(state, True)
+    if status != DONE:
+        return status
+    before = state[0]
+    keep(state)
+    begin_state(state)
+    status = change_at_once(state, B, weights, n, ADDED)
+    if status != DONE:
+        put_back(state, &before)
+    return status
 
 
 cdef Status change_at_once(
-    Job *job, const double *B, const double *weights, Py_ssize_t n, int kind,
+    InverseState *state, const double *B, const double *weights, Py_ssize_t n, int kind,
 ) noexcept nogil:
     """Add or remove n rows in the lower triangle, which is lost if that fails; no row waits afterwards"""
-    cdef bint inverting = inverting_is_less(job, n, False)
     cdef Status status
-    if inverting:
-        status = change_by_inverting(job, B, weights, n, kind)
+    if inverting_is_less(state, n, False):
+        status = change_by_inverting(state, B, weights, n, kind)
     else:
-        status = change_by_blocks(job, B, weights, n, kind, True)
-    job.count[ADDED] = job.count[REMOVED] = 0
-    job.fresh = job.mirrored = False
-    return status
+        status = change_by_blocks(state, B, weights, n, kind, True)
+    state.fresh = state.mirrored = False
+    return STOPPED if stopped() else status
 
 
 cdef Status change_by_blocks(
-    Job *job, const double *B, const double *weights, Py_ssize_t n, int kind, bint at_once,
+    InverseState *state, const double *B, const double *weights, Py_ssize_t n, int kind, bint at_once,
 ) noexcept nogil:
-    """Let the rows wait, or only until there are enough; then those that waited before stay where they are"""
-    cdef Py_ssize_t blocks = (n + block_rows(job.P) - 1) // block_rows(job.P), start = 0, rows
-    cdef double *kept = job.Z[kind]
-    cdef Status status = DONE
-    if at_once:
-        job.Z[kind] += job.count[kind] * job.P
-        job.count[ADDED] = job.count[REMOVED] = 0
+    """Let the rows wait, or only until there are enough"""
+    cdef Py_ssize_t blocks = (n + block_rows(state.P) - 1) // block_rows(state.P), start = 0, rows
+    cdef Status status
     for blocks in range(blocks, 0, -1):
         rows = (n - start + blocks - 1) // blocks
-        status = next_rows(job, scaled_rows(job, B, weights, start, rows), rows, kind)
+        status = next_rows(state, scaled_rows(state, B, weights, start, rows), rows, kind)
         if status != DONE:
-            break
-        job.count[kind] += rows
+            return status
+        state.waiting[kind] += rows
         start += rows
-        if at_once and (job.count[kind] >= PENDING or blocks == 1):
-            settle(job, False)
-    job.Z[kind] = kept
-    return status
+        if at_once and (state.waiting[kind] >= PENDING or blocks == 1):
+            apply(state)
+    return DONE
 
 
 cdef Status change_by_inverting(
-    Job *job, const double *B, const double *weights, Py_ssize_t n, int kind,
+    InverseState *state, const double *B, const double *weights, Py_ssize_t n, int kind,
 ) noexcept nogil:
     """Invert, add or subtract the rows, invert"""
     cdef Py_ssize_t start = 0, rows
-    cdef double *work = rest_of(job)
+    cdef double *work = inner_work(state)
     cdef Status status
-    if job.fresh:
-        diagonal_matrix(job, job.alpha)
+    if state.fresh:
+        diagonal_matrix(state, state.alpha)
     else:
-        status = invert(job.H, &job.logdet, work, job.P, 0)
+        status = invert(state.H, &state.logdet, work, state.P, 0)
         if status != DONE:
             return status
+    if kind == REMOVED:
+        take_diagonal(state)
     while start < n:
-        rows = min(block_rows(job.P), n - start)
-        rank_update(scaled_rows(job, B, weights, start, rows), job.H, work, rows, job.P, 1 if kind == ADDED else -1)
+        rows = min(block_rows(state.P), n - start)
+        rank_update(scaled_rows(state, B, weights, start, rows), state.H, work, rows, state.P,
+                    1 if kind == ADDED else -1)
         start += rows
-    job.rest = 0
-    return invert(job.H, &job.logdet, work, job.P, 0 if kind == ADDED else LEAST_PIVOT)
+    if kind == ADDED:
+        take_diagonal(state)
+    return invert_back(state, 0 if kind == ADDED else LEAST_PIVOT)
+
+
+cdef void take_diagonal(InverseState *state) noexcept nogil:
+    """Of the matrix, which is in H, where it is largest: that is the size at which it was rounded"""
+    cdef Py_ssize_t p
+    for p in range(state.P):
+        largest_diagonal(state)[p] = state.H[p * state.P + p]
+
+
+cdef Status invert_back(InverseState *state, double floor) noexcept nogil:
+    """H = H^-1, the matrix being in it: (A + E)^-1 is about A^-1 - A^-1 E A^-1"""
+    cdef Status status = invert(state.H, &state.logdet, inner_work(state), state.P, floor)
+    cdef double h, factor
+    cdef Py_ssize_t p
+    if status != DONE:
+        return status
+    state.rest = state.trace = state.taken = 0
+    for p in range(state.P):
+        h = state.H[p * state.P + p]
+        state.trace += h
+        if state.noise != NULL:
+            factor = h / state.scale[p]
+            state.noise[p] = factor * factor * state.noise[p] + EPSILON * h * h * largest_diagonal(state)[p]
+            state.scale[p] = h
+            if floor > 0 and not state.noise[p] < LARGEST_LOSS * h:
+                return INDEFINITE
+    return DONE
+
+
+cdef Status invert_state(InverseState *state) noexcept nogil:
+    """Of a state that has adopted alpha I + sum b b^T itself: H is the inverse from now on; lost if it is not DONE"""
+    cdef Status status
+    take_diagonal(state)
+    status = invert_back(state, 0)
+    state.mirrored = False
+    return status
