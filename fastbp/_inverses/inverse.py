@@ -405,9 +405,7 @@ class WoodburyInverse:
         return f"WoodburyInverse(n={self.n}, alpha={self.alpha!r}, logdet={self.logdet():.6g})"
 
 
-def _rebuild(
-    matrix: NDArray[Any], alpha: float, logdet: tuple[float, float], noise: NDArray[Any]
-) -> WoodburyInverse:
+def _rebuild(matrix: NDArray[Any], alpha: float, logdet: tuple[float, float], noise: NDArray[Any]) -> WoodburyInverse:
     """An inverse of these values."""
     memory = new_square("WoodburyInverse", len(matrix))
     np.copyto(memory, matrix)
