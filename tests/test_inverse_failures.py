@@ -14,8 +14,8 @@ from cases import chain, network
 from fastbp import WoodburyInverse, inverse_outer_product, woodbury_update
 from strategies import fortran, misaligned, misshapen, negative, read_only, spread_out, strided, swapped
 
-ADDED = np.linalg.LinAlgError, "B: expected rows that were added before, got some without which the matrix is not "
-ADDED = ADDED[0], ADDED[1] + "positive definite"
+GONE = "B: expected rows without which the matrix is positive definite and has a digit left, got others"
+LOST = np.linalg.LinAlgError, GONE
 HUGE = ValueError, "B: expected rows b with b^T H^-1 b finite in float64, got overflow"
 DIMENSIONS = "dimensions of at most 2147483647 (BLAS counts in 32 bits), got 2147483648"
 LAYOUT = "a C-contiguous, aligned array in native byte order"
@@ -90,7 +90,7 @@ def test_rows_and_weights(case, method):
 # A single row; rows that wait; rows that find no more room; more rows than columns.
 @pytest.mark.parametrize("N", [1, 7, 19, 20, 21, 300])
 def test_downdate_of_what_was_never_added(N):
-    refused(lambda inv: inv.downdate(10 * rows(N, 20, seed=1)), *ADDED)
+    refused(lambda inv: inv.downdate(10 * rows(N, 20, seed=1)), *LOST)
 
 
 @pytest.mark.parametrize(("P", "N"), [(100, 90), (200, 150), (200, 200), (300, 250), (300, 301)])
@@ -103,7 +103,7 @@ def test_long_downdates(P, N):
     inv.update(rows(3, P, seed=3))
     twin.update(rows(3, P, seed=3))
     logdet = inv.logdet()
-    with pytest.raises(np.linalg.LinAlgError, match=r"^B: expected rows that were added before"):
+    with pytest.raises(np.linalg.LinAlgError, match=GONE):
         inv.downdate(np.concatenate([B[:-1], 50 * B[-1:]]))
     assert inv.logdet() == logdet
     for other in (inv, twin):
@@ -116,7 +116,7 @@ def test_removing_everything_down_to_rounding():
     inv = WoodburyInverse(2, 1.0)
     inv.update([[1e8, 0], [0, 1]])  # at once: the inverse is right to the last digit
     before = inv.matrix
-    with pytest.raises(np.linalg.LinAlgError, match=r"^B: expected rows that were added before"):
+    with pytest.raises(np.linalg.LinAlgError, match=GONE):
         inv.downdate([1e8, 0])
     np.testing.assert_array_equal(inv.matrix, before)
 
@@ -160,11 +160,11 @@ NEW = [
     ((-1, 1.0), ValueError, "n: expected at least 0, got -1"),
     ((2.5, 1.0), TypeError, "n: expected an integer, got float"),
     ((2**31, 1.0), OverflowError, "n: expected at most 2147483647 (BLAS counts in 32 bits), got 2147483648"),
-    ((3, 0.0), ValueError, "alpha: expected a number above 0 with a finite inverse, got 0"),
-    ((3, -1.0), ValueError, "alpha: expected at least 0, got -1"),
-    ((3, np.nan), ValueError, "alpha: expected at least 0, got nan"),
+    ((3, 0.0), ValueError, "alpha: expected a number above 0 with a finite inverse, got 0.0"),
+    ((3, -1.0), ValueError, "alpha: expected a number above 0 with a finite inverse, got -1.0"),
+    ((3, np.nan), ValueError, "alpha: expected a number above 0 with a finite inverse, got nan"),
     ((3, np.inf), ValueError, "alpha: expected a number above 0 with a finite inverse, got inf"),
-    ((3, 1e-320), ValueError, "alpha: expected a number above 0 with a finite inverse, got 9.99989e-321"),
+    ((3, 1e-320), ValueError, "alpha: expected a number above 0 with a finite inverse, got 1e-320"),
     ((3, "1"), TypeError, "alpha: expected a number, got str"),
     ((3, True), TypeError, "alpha: expected a number, got bool"),
 ]
@@ -225,11 +225,11 @@ def test_in_place_overlap():
 @pytest.mark.parametrize("N", [1, 10, 60, 100, 200, 400])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_in_place_on_what_is_not_positive_definite(symmetric, N):
-    """Put back to the bit, the upper triangle too, even if it is not quite the lower one."""
+    """Put back to the bit, the upper triangle too, even if it is the lower one only to rounding."""
     H = np.eye(300)
     H[-1, -1] = -1.0
     if not symmetric:
-        H[0, 5] = 1e-17
+        H[0, 5] = 1e-9
     before = H.copy()
     B = rows(N, 300)
     B[-1, -1] = 100

@@ -53,5 +53,5 @@ def test_refusals():
         WoodburyInverse.from_network(net, X[:, :2], alpha=1.0)
     with pytest.raises(ValueError, match=r"^alpha: expected a number above 0"):
         WoodburyInverse.from_network(net, X, alpha=0.0)
-    with pytest.raises(ValueError, match=r"^weights: expected finite numbers of at least 0, got -1.0 in row 0"):
+    with pytest.raises(ValueError, match=r"^sample_weight: expected finite numbers of at least 0, got -1.0 in row 0"):
         WoodburyInverse.from_network(net, X, alpha=1.0, sample_weight=-np.ones(5))

@@ -1,8 +1,11 @@
 """Networks on disk: round trips, and whole files whatever happens while writing."""
 
 import errno
+import itertools
 import json
 import os
+import pickle
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from hypothesis import given
 import fastbp
 from cases import ARCHITECTURES, architectures, chain, data, network, sharing_patterns
 from fastbp import Affine, AveragePool2d, Conv1d, Conv2d, MaxPool2d, Network, Shared, Tied
+from fastbp._boundary.files import _prefix_for
 from fastbp._networks.architecture import describe, layers_of
 from files import file_bytes, layer
 from util import DTYPES
@@ -122,7 +126,7 @@ def test_file_of_every_kind_of_layer(tmp_path):
         {"kind": "tied", "of": 4, "transposed": True, "activation": "identity", "bias": True},
         {"kind": "shared", "n_in": 2, "n_out": 3, "groups": 4, **common},
         {"kind": "repeat", "of": 3},
-        {"kind": "tied", "of": 4, "transposed": False, **common},
+        {"kind": "tied", "of": 4, "transposed": False, **common},  # a tie to a tie that is not there
         {"kind": "conv1d", "in_channels": 3, "out_channels": 1, "kernel_size": [3], "image_shape": [4, 3],
          "stride": [1], "padding": [2], "dilation": [2], "activation": "silu", "bias": False},
         {"kind": "average_pool2d", "kernel_size": [1, 2], "image_shape": [1, 4, 1], "stride": [1, 2],
@@ -133,7 +137,7 @@ def test_file_of_every_kind_of_layer(tmp_path):
     tied = Tied(shared)
     net = network([
         conv, Tied(conv, "relu", bias=False), MaxPool2d(2, image_shape=(4, 6, 2)), tied, shared, tied,
-        Tied(tied, "tanh"), Conv1d(3, 1, 3, "silu", image_shape=4, padding=2, dilation=2, bias=False),
+        Tied(Tied(shared), "tanh"), Conv1d(3, 1, 3, "silu", image_shape=4, padding=2, dilation=2, bias=False),
         AveragePool2d((1, 2), image_shape=(1, 4, 1), padding=(0, 1)),
     ])  # fmt: skip
     assert json.loads(json.dumps(describe(net.layers))) == written
@@ -151,6 +155,37 @@ def test_description_goes_round(case):
     layers = ARCHITECTURES[case]
     assert describe(layers_of(describe(layers))) == describe(layers)
     assert json.loads(json.dumps(describe(layers))) == json.loads(json.dumps(describe(layers_of(describe(layers)))))
+
+
+def test_ties_come_back_as_they_were(tmp_path):
+    """The same objects tied to the same objects, wherever they stand, in files, pickles and copies."""
+    first = Affine(3, 3)
+    once = Tied(first)
+    twice, hidden = Tied(once, "tanh"), Tied(Tied(once))
+    last = Tied(twice, bias=False)
+    net = network([twice, once, first, last, once, hidden])
+    net.save(tmp_path / "net")
+    for other in (fastbp.load(tmp_path / "net"), pickle.loads(pickle.dumps(net))):
+        twice, once, first, last, again, hidden = other.layers
+        assert type(first) is Affine
+        assert again is once
+        assert (once.layer, twice.layer, last.layer) == (first, once, twice)
+        assert once.layer is first
+        assert twice.layer is once
+        assert last.layer is twice
+        assert hidden.layer.layer is once
+        assert other == net
+        np.testing.assert_array_equal(other(np.ones((2, 3))), net(np.ones((2, 3))))
+
+
+def test_long_chain_of_ties(tmp_path):
+    layers = [Affine(1, 1, bias=False)]
+    for _ in range(3000):
+        layers.append(Tied(layers[-1], bias=False))
+    net = network(layers[::-1])
+    net.save(tmp_path / "net")
+    other = fastbp.load(tmp_path / "net").layers
+    assert all(layer.layer is before for layer, before in itertools.pairwise(other))
 
 
 # Writing.
@@ -206,9 +241,99 @@ def test_failure_leaves_the_old_file_whole(step, exception, tmp_path, monkeypatc
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        NETWORK.save(tmp_path / "missing" / "net")
+    path = tmp_path / "missing" / "net"
+    with pytest.raises(FileNotFoundError) as caught:
+        NETWORK.save(path)
+    assert caught.value.filename == str(path)
+    assert ".fastbp" not in str(caught.value)
     assert folder_of(tmp_path) == []
+
+
+@posix
+def test_folder_that_nobody_may_write_to(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may")
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="net") as caught:
+        NETWORK.save(tmp_path / "net")
+    assert caught.value.filename == str(tmp_path / "net")
+
+
+@posix
+@pytest.mark.parametrize("there", [True, False], ids=["whole", "dangling"])
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("relative", [True, False])
+def test_links_stay(relative, steps, there, tmp_path):
+    """What a link leads to is replaced, in the folder where that is."""
+    (tmp_path / "far").mkdir()
+    real = tmp_path / "far" / "real"
+    if there:
+        network(ARCHITECTURES["wide"]).save(real)
+    link = real
+    for step in range(steps):
+        name = tmp_path / f"link{step}"
+        name.symlink_to(os.path.relpath(link, tmp_path) if relative else link)
+        link = name
+    NETWORK.save(link)
+    assert link.is_symlink()
+    assert not real.is_symlink()
+    assert fastbp.load(real) == fastbp.load(link) == NETWORK
+    assert folder_of(tmp_path / "far") == ["real"]
+
+
+@posix
+def test_links_that_lead_nowhere(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="a"):
+        NETWORK.save(tmp_path / "a")
+    assert folder_of(tmp_path) == ["a", "b"]
+
+
+@posix
+def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path):
+    """But not what another process is writing, nor what belongs to another file."""
+    left, busy = (temporary_for(tmp_path / "net", tmp_path) for _ in range(2))
+    other = temporary_for(tmp_path / "other", tmp_path)
+    for path in (left, busy, other):
+        path.write_bytes(b"half")
+    import fcntl
+
+    with open(busy, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        NETWORK.save(tmp_path / "net")
+        assert folder_of(tmp_path) == sorted([busy.name, other.name, "net"])
+    NETWORK.save(tmp_path / "net")
+    assert folder_of(tmp_path) == sorted([other.name, "net"])
+
+
+def temporary_for(path, folder):
+    """The name of a temporary file for `path`, as a save would take it."""
+    return folder / (_prefix_for(str(path)) + secrets.token_hex(8))
+
+
+@posix
+def test_many_processes_save_to_one_name(tmp_path):
+    path = tmp_path / "net"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    children = [
+        subprocess.Popen([sys.executable, "-c", SAVE_OFTEN, str(path)], env=environment, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for child in children:
+        assert (child.communicate()[1], child.returncode) == (b"", 0)
+    assert fastbp.load(path) == fastbp.mlp([40, 30, 10], seed=1)
+    assert folder_of(tmp_path) == ["net"]
+
+
+SAVE_OFTEN = """
+import sys
+import fastbp
+
+net = fastbp.mlp([40, 30, 10], seed=1)
+for _ in range(60):
+    net.save(sys.argv[1])
+"""
 
 
 @pytest.mark.parametrize("function", [Network.save, lambda net, path: fastbp.load(path)], ids=["save", "load"])
@@ -249,6 +374,8 @@ def test_killed_while_saving(tmp_path):
             child.stdout.close()
             child.wait()
         assert fastbp.load(path) in nets
+    nets[0].save(path)
+    assert folder_of(tmp_path) == ["net"]
 
 
 @posix

@@ -192,7 +192,9 @@ def read(file: BinaryIO) -> Content:
     place = 0
     for tensor, start, end in found:
         if start != place or end - start != math.prod(tensor.shape) * SIZES.get(tensor.kind, 0):
-            raise ValueError(f"tensor {shown(tensor.name)} is not as long as it says, or not where the last one ended")
+            raise ValueError(
+                f"its header has a tensor {shown(tensor.name)} of another length, or not behind the last one"
+            )
         place = end
     if 8 + length + place != size:
         raise ValueError(f"expected {place} bytes of numbers, got {size - 8 - length}")

@@ -338,10 +338,10 @@ class WoodburyInverse:
         return _rebuild(*self._state())
 
     def _state(self) -> tuple[NDArray[Any], float, tuple[float, float], NDArray[Any]]:
-        """Matrix, alpha, log determinant and noise of one moment."""
-        noise = np.empty(self.n)
-        matrix, logdet = self._core.snapshot(noise)
-        return matrix, self.alpha, logdet, noise
+        """Matrix, alpha, log determinant and history of one moment."""
+        history = np.empty((2, self.n))
+        matrix, logdet = self._core.snapshot(history)
+        return matrix, self.alpha, logdet, history
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the inverse to a safetensors file; `fastbp.load` reads it.
@@ -405,19 +405,19 @@ class WoodburyInverse:
         return f"WoodburyInverse(n={self.n}, alpha={self.alpha!r}, logdet={self.logdet():.6g})"
 
 
-def _rebuild(matrix: NDArray[Any], alpha: float, logdet: tuple[float, float], noise: NDArray[Any]) -> WoodburyInverse:
+def _rebuild(matrix: NDArray[Any], alpha: float, logdet: tuple[float, float], history: NDArray[Any]) -> WoodburyInverse:
     """An inverse of these values."""
     memory = new_square("WoodburyInverse", len(matrix))
     np.copyto(memory, matrix)
-    return _living_in(memory, alpha, logdet, noise)
+    return _living_in(memory, alpha, logdet, history)
 
 
 def _living_in(
-    memory: NDArray[Any], alpha: float, logdet: tuple[float, float], noise: NDArray[Any] | None
+    memory: NDArray[Any], alpha: float, logdet: tuple[float, float], history: NDArray[Any] | None
 ) -> WoodburyInverse:
     """The inverse that this array holds, and nobody else."""
     inverse = WoodburyInverse.__new__(WoodburyInverse)
-    inverse._core = kernels.Inverse(memory, alpha, logdet, noise)
+    inverse._core = kernels.Inverse(memory, alpha, logdet, history)
     return inverse
 
 

@@ -24,5 +24,5 @@ cdef class Inverse:
     cdef int enter(self) except -1
     cdef int leave(self) except -1
     cdef bint handed_out(self) except -1
-    cdef Lease whole(self, double *logdet, double *rest, double *noise)
+    cdef Lease whole(self, double *logdet, double *rest, double *history)
     cdef cnp.ndarray view(self, Lease lease)

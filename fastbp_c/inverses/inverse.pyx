@@ -89,8 +89,8 @@ cdef class Inverse:
     alpha : float
     logdet : (float, float) or None
         Two parts of the log determinant, if the memory holds an inverse already; None to begin with I / alpha.
-    noise : ndarray of shape (P,), optional
-        How far off the diagonal of an inverse in memory is for rounding, if that is known.
+    history : ndarray of shape (2, P), optional
+        Of an inverse in memory, if that is known: the diagonal of the matrix, and how far off it is for rounding.
 
     Notes
     -----
@@ -98,12 +98,12 @@ cdef class Inverse:
     change goes to memory of its own, for which `update` and its like ask by returning False.
     """
 
-    def __cinit__(self, cnp.ndarray memory not None, double alpha, logdet, cnp.ndarray noise=None):
+    def __cinit__(self, cnp.ndarray memory not None, double alpha, logdet, cnp.ndarray history=None):
         check_square("memory", memory)
         check_alpha(alpha)
         cdef Py_ssize_t P = memory.shape[0]
-        if noise is not None:
-            check_vector("noise", noise, cnp.NPY_DOUBLE, P, "the rows of memory", False)
+        if history is not None:
+            check_matrix("history", history, cnp.NPY_DOUBLE, 2, "size and noise", P, "the rows of memory", False)
         self.lock = Lock(True)
         self.work, self.noise, self.added, self.removed = Workspace(), Workspace(), Workspace(), Workspace()
         self.memory = memory
@@ -112,19 +112,20 @@ cdef class Inverse:
         self.state.alpha = alpha
         self.state.H = <double *> cnp.PyArray_DATA(memory)
         self.work.reserve(state_work(P, self.state.room) * sizeof(double))
-        self.noise.reserve(2 * P * sizeof(double))
+        self.noise.reserve(3 * P * sizeof(double))
         self.added.reserve(self.state.room * P * sizeof(double))
         self.removed.reserve(self.state.room * P * sizeof(double))
         self.state.work = <double *> self.work.memory
         self.state.scale = <double *> self.noise.memory
-        self.state.noise = self.state.scale + P
+        self.state.size = self.state.scale + P
+        self.state.noise = self.state.size + P
         self.state.Z[ADDED] = <double *> self.added.memory
         self.state.Z[REMOVED] = <double *> self.removed.memory
         if logdet is None:
             begin_state(&self.state)
         else:
             self.state.logdet, self.state.rest = logdet
-            adopt(&self.state, data(noise))
+            adopt(&self.state, data(history))
 
     cdef int enter(self) except -1:
         """Wait for the calls of other threads, and listen for signals from then on."""
@@ -164,8 +165,8 @@ cdef class Inverse:
         self.leave()
         return value, rest
 
-    cdef Lease whole(self, double *logdet, double *rest, double *noise):
-        """What keeps the values as they are now, log determinant and noise of the same moment being copied."""
+    cdef Lease whole(self, double *logdet, double *rest, double *history):
+        """What keeps the values as they are now, log determinant and history of the same moment being copied."""
         cdef Lease lease = Lease()
         cdef Lease current = None
         reference = weakref.ref(lease)
@@ -180,8 +181,8 @@ cdef class Inverse:
                 self.lease, reference = reference, self.lease
                 current = lease
             logdet[0], rest[0] = self.state.logdet, self.state.rest
-            if noise != NULL:
-                memcpy(noise, self.state.noise, self.state.P * sizeof(double))
+            if history != NULL:
+                memcpy(history, self.state.size, 2 * self.state.P * sizeof(double))
         self.leave()
         return current
 
@@ -200,11 +201,12 @@ cdef class Inverse:
         cdef double logdet, rest
         return self.view(self.whole(&logdet, &rest, NULL))
 
-    def snapshot(self, cnp.ndarray noise not None):
-        """`matrix` and `logdet` of the same moment; `noise` is copied."""
-        check_vector("noise", noise, cnp.NPY_DOUBLE, self.state.P, "the rows of the inverse", True)
+    def snapshot(self, cnp.ndarray history not None):
+        """`matrix` and `logdet` of the same moment; `history` gets what a new inverse takes as such."""
+        check_matrix("history", history, cnp.NPY_DOUBLE, 2, "size and noise", self.state.P, "the rows of the inverse",
+                     True)
         cdef double logdet, rest
-        lease = self.whole(&logdet, &rest, <double *> cnp.PyArray_DATA(noise))
+        lease = self.whole(&logdet, &rest, <double *> cnp.PyArray_DATA(history))
         return self.view(lease), (logdet, rest)
 
     def move(self, cnp.ndarray memory not None):
@@ -323,7 +325,7 @@ def woodbury_update(cnp.ndarray H_inv not None, cnp.ndarray B not None, cnp.ndar
     state.alpha = 1
     state.logdet = state.rest = 0
     state.H = <double *> cnp.PyArray_DATA(H_inv)
-    state.scale = state.noise = NULL
+    state.scale = state.size = state.noise = NULL
     with nogil:
         symmetric = symmetric_to(SYMMETRIC, state.H, state.P, &exactly)
     if not symmetric:
@@ -378,7 +380,7 @@ def inverse_outer_product(
     state.room = rows.shape[0]
     state.alpha = alpha
     state.H = <double *> cnp.PyArray_DATA(out)
-    state.scale = state.noise = NULL
+    state.scale = state.size = state.noise = NULL
     state.Z[ADDED] = <double *> cnp.PyArray_DATA(rows)
     state.Z[REMOVED] = NULL
     slab.reserve(state_work(P, max(state.room, block_rows(P))) * sizeof(double))

@@ -17,8 +17,9 @@ cdef struct InverseState:
     double *Z[2]
     Py_ssize_t waiting[2]   # rows in each Z
     double trace, taken     # of H, and of what the rows added have taken from it
-    double *scale           # P: the diagonal of H, and what the rows removed have added to it
-    double *noise           # P: how large its rounding errors are, about; or NULL for scale and noise, if none will go
+    double *scale           # P: the diagonal of H, and what the rows removed have added to it since
+    double *size            # P, behind it: the diagonal of alpha I + sum b b^T
+    double *noise           # P, behind it: how far off that is, about, for rounding; all NULL if no rows will go
     bint fresh              # H is I / alpha and nothing else
     bint mirrored           # the upper triangle is a copy of the lower one
 
@@ -26,7 +27,7 @@ cdef struct InverseState:
 cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil
 cdef size_t state_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil
 cdef void begin_state(InverseState *state) noexcept nogil
-cdef void adopt(InverseState *state, const double *noise) noexcept nogil
+cdef void adopt(InverseState *state, const double *history) noexcept nogil
 cdef Status invert_state(InverseState *state) noexcept nogil
 cdef Status settle(InverseState *state, bint whole) noexcept nogil
 cdef Status finish(InverseState *state) noexcept nogil

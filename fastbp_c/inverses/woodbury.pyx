@@ -14,10 +14,11 @@ b) A call whose rows all find room beside those that wait changes H only after t
    and puts it back if it fails or is stopped (interrupt.pxd). So does the update that ends the waiting, if it is long;
    a short one is not stopped.
 c) When the rows are more than the columns, inverting twice and adding the rows between costs less than updating.
-d) A removal divides by pivots, 1 - b^T H b for a single row. Their own error is b^T E b, if E is that of H. It is
-   estimated by its diagonal, `noise`: H's elements are rounded at the size they have before rows take from them, and
-   a change of H by the factor f changes errors by f^2 (E' = M E M^T with M = H' H^-1). A removal that would leave no
-   digit is refused. Only orders of magnitude count here.
+d) A removal divides by pivots, 1 - b^T H b for a single row. Their own error is b^T E b = u^T D u with u = H b, if H is
+   off by E, or the inverse of a matrix off by D. Changes leave D alone and add to it: H's elements are rounded at the
+   size they have before rows take from them, which is a D of A E A. Of all that the diagonals are kept, of A, D and H,
+   and for u^T D u is taken sum b_p^2 D_pp / A_pp^2. A removal that would leave no digit is refused. Only orders of
+   magnitude count here.
 """
 
 from libc.math cimport fabs, log, sqrt
@@ -35,11 +36,11 @@ cdef enum:
     PENDING = 48            # rows that wait at most, after a call
     WAITING_BLOCKS = 2      # blocks that one call may let wait
 
-cdef double EPSILON = 2.0 ** -53
+cdef double EPSILON = 2.0 ** -52
 # A pivot of an addition, 1 + b^T H b, so close to 0 is no sum with a square.
 cdef double LEAST_PIVOT = 2.0 ** -46
 # Of a removal, the relative error of what is left, as estimated.
-cdef double LARGEST_LOSS = 0.1
+cdef double LARGEST_LOSS = 0.05
 # Multiply-adds of an update of H that is not stopped: less than 0.1 s.
 cdef double LONG_UPDATE = 2.0 ** 31
 
@@ -52,7 +53,7 @@ cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil:
 cdef size_t state_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil:
     """Elements of work: what is kept for a failure, least pivots, S, scaled rows; then as in symmetric.pxd"""
     cdef size_t block = <size_t> block_rows(P)
-    return 4 * <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
+    return 5 * <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
 
 
 cdef double *kept_diagonal(InverseState *state) noexcept nogil:
@@ -60,16 +61,16 @@ cdef double *kept_diagonal(InverseState *state) noexcept nogil:
 
 
 cdef double *kept_noise(InverseState *state) noexcept nogil:
-    """P of scale, P of noise"""
+    """P each of scale, size and noise"""
     return state.work + state.P
 
 
 cdef double *largest_diagonal(InverseState *state) noexcept nogil:
-    return state.work + 3 * state.P
+    return state.work + 4 * state.P
 
 
 cdef double *least_pivots(InverseState *state) noexcept nogil:
-    return state.work + 4 * state.P
+    return state.work + 5 * state.P
 
 
 cdef double *small_matrix(InverseState *state) noexcept nogil:
@@ -98,20 +99,22 @@ cdef void begin_state(InverseState *state) noexcept nogil:
     state.mirrored = False
     if state.noise != NULL:
         for p in range(state.P):
-            state.scale[p], state.noise[p] = 1 / state.alpha, 0
+            state.scale[p], state.size[p], state.noise[p] = 1 / state.alpha, state.alpha, 0
 
 
-cdef void adopt(InverseState *state, const double *noise) noexcept nogil:
-    """H is an inverse already, in both triangles; its noise, if that is known"""
-    cdef Py_ssize_t p
+cdef void adopt(InverseState *state, const double *history) noexcept nogil:
+    """H is an inverse already, in both triangles; size and noise, if they are known"""
+    cdef Py_ssize_t P = state.P, p
     state.waiting[ADDED] = state.waiting[REMOVED] = 0
     state.fresh = False
     state.mirrored = True
     state.trace = state.taken = 0
-    for p in range(state.P):
-        state.trace += state.H[p * state.P + p]
+    for p in range(P):
+        state.trace += state.H[p * P + p]
         if state.noise != NULL:
-            state.scale[p], state.noise[p] = state.H[p * state.P + p], 0 if noise == NULL else noise[p]
+            state.scale[p] = state.H[p * P + p]
+            state.size[p] = 1 / state.scale[p] if history == NULL else history[p]
+            state.noise[p] = 0 if history == NULL else history[P + p]
 
 
 cdef void diagonal_matrix(InverseState *state, double x) noexcept nogil:
@@ -136,14 +139,13 @@ cdef void apply(InverseState *state) noexcept nogil:
 cdef void measure(InverseState *state) noexcept nogil:
     """The trace of an H that has changed, and its noise: rounding of its elements at the larger of their two sizes"""
     cdef Py_ssize_t p
-    cdef double h, factor
+    cdef double h
     state.trace = state.taken = 0
     for p in range(state.P):
         h = state.H[p * state.P + p]
         state.trace += h
         if state.noise != NULL:
-            factor = h / state.scale[p]
-            state.noise[p] = factor * factor * state.noise[p] + EPSILON * max(h, state.scale[p])
+            state.noise[p] += EPSILON * max(h, state.scale[p]) * state.size[p] * state.size[p]
             state.scale[p] = h
 
 
@@ -199,14 +201,12 @@ cdef void put_back(InverseState *state, const InverseState *before) noexcept nog
 
 cdef void keep_noise(InverseState *state) noexcept nogil:
     if state.noise != NULL:
-        memcpy(kept_noise(state), state.scale, state.P * sizeof(double))
-        memcpy(kept_noise(state) + state.P, state.noise, state.P * sizeof(double))
+        memcpy(kept_noise(state), state.scale, 3 * state.P * sizeof(double))
 
 
 cdef void put_back_noise(InverseState *state) noexcept nogil:
     if state.noise != NULL:
-        memcpy(state.scale, kept_noise(state), state.P * sizeof(double))
-        memcpy(state.noise, kept_noise(state) + state.P, state.P * sizeof(double))
+        memcpy(state.scale, kept_noise(state), 3 * state.P * sizeof(double))
 
 
 cdef void add_log(InverseState *state, double x) noexcept nogil:
@@ -277,7 +277,7 @@ cdef void residual(
 cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int kind) noexcept nogil:
     """Z for k rows V, up to a block, behind those that are there
 
-    The log determinant and the noise have them then, the counts not.
+    The log determinant, scale and size have them then, the counts not.
     """
     cdef double *Z = state.Z[kind] + state.waiting[kind] * state.P
     cdef double *S = small_matrix(state)
@@ -294,8 +294,10 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
         S[i * k + i] += 1
         least_pivots(state)[i] = 0 if kind == REMOVED else LEAST_PIVOT
     status = factor_rows(S, Z, least_pivots(state), &part, &squares, inner_work(state), k, state.P)
-    if status == DONE and kind == REMOVED:
-        status = add_noise(state, V, Z, k)
+    if status == DONE and state.noise != NULL:
+        if kind == REMOVED:
+            status = check_loss(state, V, Z, k)
+        add_size(state, V, k, kind)
     if status == DONE:
         add_log(state, part)
         if kind == ADDED:
@@ -303,33 +305,53 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
     return status
 
 
-cdef Status add_noise(InverseState *state, const double *V, const double *Z, Py_ssize_t k) noexcept nogil:
-    """What removing the rows V does to scale and noise; INDEFINITE if no digit would be left
+cdef void add_size(InverseState *state, const double *V, Py_ssize_t k, int kind) noexcept nogil:
+    """The diagonal of the matrix, with the rows V or without them"""
+    cdef Py_ssize_t P = state.P, i, p
+    cdef double sign = -1 if kind == REMOVED else 1
+    for i in range(k):
+        for p in range(P):
+            state.size[p] += sign * V[i * P + p] * V[i * P + p]
+    if kind == REMOVED:
+        for p in range(P):
+            state.size[p] = max(state.size[p], state.alpha)
+
+
+cdef void take_errors(InverseState *state, double *errors) noexcept nogil:
+    """b^T E b is about sum b_p^2 errors_p"""
+    cdef Py_ssize_t p
+    for p in range(state.P):
+        errors[p] = state.noise[p] / (state.size[p] * state.size[p]) + EPSILON * state.scale[p]
+
+
+cdef double weighted_square(const double *b, const double *errors, Py_ssize_t P) noexcept nogil:
+    cdef Py_ssize_t p
+    cdef double sum = 0
+    for p in range(P):
+        sum += b[p] * b[p] * errors[p]
+    return sum
+
+
+cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py_ssize_t k) noexcept nogil:
+    """INDEFINITE if removing the rows V would leave no digit; else scale has what they add to the diagonal
 
     R is what `factor_rows` has made of S. The errors of S are about n_i = V_i E V_i^T on the diagonal, and relative to
     S itself sum n_i (S^-1)_ii, the squared norm of R^-T diag(sqrt(n)).
     """
     cdef const double *R = small_matrix(state)
     cdef double *N = inner_work(state)
-    cdef double *grown = N + k * k
-    cdef double error, loss, factor
+    cdef double *errors = N + k * k
     cdef Py_ssize_t P = state.P, i, p
+    take_errors(state, errors)
     memset(N, 0, k * k * sizeof(double))
-    memset(grown, 0, P * sizeof(double))
     for i in range(k):
-        error = 0
-        for p in range(P):
-            error += V[i * P + p] * V[i * P + p] * (state.noise[p] + EPSILON * state.scale[p])
-            grown[p] += Z[i * P + p] * Z[i * P + p]
-        N[i * k + i] = sqrt(error)
+        N[i * k + i] = sqrt(weighted_square(V + i * P, errors, P))
     kernels_d.solve(k, k, R, k, N, k)
-    loss = kernels_d.dot(k * k, N, N)
-    if not loss < LARGEST_LOSS:
+    if not kernels_d.dot(k * k, N, N) < LARGEST_LOSS:
         return INDEFINITE
-    for p in range(P):
-        factor = 1 + grown[p] / state.scale[p]
-        state.noise[p] = factor * factor * state.noise[p] + loss * grown[p]
-        state.scale[p] += grown[p]
+    for i in range(k):
+        for p in range(P):
+            state.scale[p] += Z[i * P + p] * Z[i * P + p]
     return DONE
 
 
@@ -375,8 +397,7 @@ cdef Status change_waiting(
     cdef InverseState before = state[0]
     cdef bint enough
     cdef Status status
-    if kind == REMOVED:
-        keep_noise(state)
+    keep_noise(state)
     status = change_by_blocks(state, B, weights, n, kind, False)
     if status == DONE:
         enough = state.waiting[ADDED] + state.waiting[REMOVED] >= PENDING
@@ -384,8 +405,7 @@ cdef Status change_waiting(
             status = settle(state, False)
     if status != DONE:
         state[0] = before
-        if kind == REMOVED:
-            put_back_noise(state)
+        put_back_noise(state)
     return status
 
 
@@ -441,6 +461,7 @@ cdef Status change_by_inverting(
     """Invert, add or subtract the rows, invert"""
     cdef Py_ssize_t start = 0, rows
     cdef double *work = inner_work(state)
+    cdef const double *V
     cdef Status status
     if state.fresh:
         diagonal_matrix(state, state.alpha)
@@ -450,14 +471,45 @@ cdef Status change_by_inverting(
             return status
     if kind == REMOVED:
         take_diagonal(state)
+        if state.noise != NULL:
+            take_errors(state, errors_before(state))
     while start < n:
         rows = min(block_rows(state.P), n - start)
-        rank_update(scaled_rows(state, B, weights, start, rows), state.H, work, rows, state.P,
-                    1 if kind == ADDED else -1)
+        V = scaled_rows(state, B, weights, start, rows)
+        rank_update(V, state.H, work, rows, state.P, 1 if kind == ADDED else -1)
+        if state.noise != NULL:
+            add_size(state, V, rows, kind)
         start += rows
     if kind == ADDED:
         take_diagonal(state)
-    return invert_back(state, 0 if kind == ADDED else LEAST_PIVOT)
+        return invert_back(state, 0)
+    status = invert_back(state, LEAST_PIVOT)
+    return check_loss_of_all(state, B, weights, n) if status == DONE else status
+
+
+cdef double *errors_before(InverseState *state) noexcept nogil:
+    """A row of Z behind the block that `check_loss_of_all` needs there; no row waits"""
+    return state.Z[REMOVED] + block_rows(state.P) * state.P
+
+
+cdef Status check_loss_of_all(
+    InverseState *state, const double *B, const double *weights, Py_ssize_t n,
+) noexcept nogil:
+    """`check_loss` for any number of rows that are gone: (S^-1)_ii = 1 + V_i H V_i^T"""
+    cdef double *U = state.Z[REMOVED]
+    cdef const double *V
+    cdef double loss = 0
+    cdef Py_ssize_t P = state.P, start = 0, rows, i
+    if state.noise == NULL:
+        return DONE
+    while start < n:
+        rows = min(block_rows(P), n - start)
+        V = scaled_rows(state, B, weights, start, rows)
+        symmetric_rows(V, state.H, U, inner_work(state), rows, P)
+        for i in range(rows):
+            loss += weighted_square(V + i * P, errors_before(state), P) * (1 + kernels_d.dot(P, V + i * P, U + i * P))
+        start += rows
+    return DONE if loss < LARGEST_LOSS else INDEFINITE
 
 
 cdef void take_diagonal(InverseState *state) noexcept nogil:
@@ -468,9 +520,9 @@ cdef void take_diagonal(InverseState *state) noexcept nogil:
 
 
 cdef Status invert_back(InverseState *state, double floor) noexcept nogil:
-    """H = H^-1, the matrix being in it: (A + E)^-1 is about A^-1 - A^-1 E A^-1"""
+    """H = H^-1, the matrix being in it, rounded at its largest diagonal"""
     cdef Status status = invert(state.H, &state.logdet, inner_work(state), state.P, floor)
-    cdef double h, factor
+    cdef double h
     cdef Py_ssize_t p
     if status != DONE:
         return status
@@ -479,10 +531,9 @@ cdef Status invert_back(InverseState *state, double floor) noexcept nogil:
         h = state.H[p * state.P + p]
         state.trace += h
         if state.noise != NULL:
-            factor = h / state.scale[p]
-            state.noise[p] = factor * factor * state.noise[p] + EPSILON * h * h * largest_diagonal(state)[p]
+            state.noise[p] += EPSILON * largest_diagonal(state)[p]
             state.scale[p] = h
-            if floor > 0 and not state.noise[p] < LARGEST_LOSS * h:
+            if floor > 0 and not EPSILON * largest_diagonal(state)[p] * h < LARGEST_LOSS:
                 return INDEFINITE
     return DONE
 
@@ -491,6 +542,7 @@ cdef Status invert_state(InverseState *state) noexcept nogil:
     """Of a state that has adopted alpha I + sum b b^T itself: H is the inverse from now on; lost if it is not DONE"""
     cdef Status status
     take_diagonal(state)
+    memcpy(state.size, largest_diagonal(state), state.P * sizeof(double))
     status = invert_back(state, 0)
     state.mirrored = False
     return status
