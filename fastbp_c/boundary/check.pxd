@@ -79,9 +79,11 @@ cdef inline int check_floating(str name, cnp.ndarray x) except -1:
 
 
 cdef inline int check_apart(str name, cnp.ndarray x, str other_name, cnp.ndarray other) except -1:
-    """Two contiguous arrays must not share memory: one is written while the other is read."""
+    """Two contiguous arrays must not share memory: one is written while the other is read. Empty ones share none."""
     cdef char *x_start = <char *> cnp.PyArray_DATA(x)
     cdef char *other_start = <char *> cnp.PyArray_DATA(other)
-    if x_start < other_start + cnp.PyArray_NBYTES(other) and other_start < x_start + cnp.PyArray_NBYTES(x):
+    cdef char *x_end = x_start + cnp.PyArray_NBYTES(x)
+    cdef char *other_end = other_start + cnp.PyArray_NBYTES(other)
+    if x_start < x_end and other_start < other_end and x_start < other_end and other_start < x_end:
         raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other_name}")
     return 0
