@@ -5,7 +5,9 @@ from cython cimport floating
 from libc.stdlib cimport free, malloc
 
 from fastbp_c.algebra cimport simd
-from fastbp_c.boundary.check cimport check_apart, check_floating, check_matrix, check_vector
+from fastbp_c.boundary.check cimport (
+    Memory, check_apart, check_floating, check_matrix, check_memory, check_vector, memory_of,
+)
 from fastbp_c.boundary.interrupt cimport begin, end, go_on
 from fastbp_c.networks.activation cimport activation_id
 from fastbp_c.algebra.product cimport product
@@ -64,7 +66,7 @@ cdef void gradient(
     cdef Py_ssize_t n = 0, count, rows = N, n_W = n_in * n_out, i
     cdef bint add = accumulate
     if watched:
-        rows = part_rows(n_in, n_out)
+        rows = part_rows(N, n_in, n_out)
     if needs_sums(dW, N):
         rows = min(rows, SUM_ROWS)
     if sums != NULL:
@@ -99,9 +101,14 @@ cdef void gradient(
             db[i] = <floating> sums[n_W + i]
 
 
-cdef Py_ssize_t part_rows(Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
-    """Of how many rows a product is computed at once, so that Ctrl-C need not wait long"""
-    return max(LEAST_ROWS, PART // max(1, n_in * n_out))
+cdef inline bint is_long(Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
+    """Whether a product takes so long that it is computed by parts, with looks for signals between them"""
+    return <double> N * n_in * n_out > PART and N > LEAST_ROWS
+
+
+cdef inline Py_ssize_t part_rows(Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
+    """How many rows are a part"""
+    return max(LEAST_ROWS, PART // (n_in * n_out)) if is_long(N, n_in, n_out) else N
 
 
 cdef void forward(
@@ -109,10 +116,10 @@ cdef void forward(
     Py_ssize_t n_out,
 ) noexcept nogil:
     """affine_forward, looking for signals"""
-    cdef Py_ssize_t n = 0, rows = part_rows(n_in, n_out), count
+    cdef Py_ssize_t n = 0, rows = part_rows(N, n_in, n_out), count
     while n < N:
         count = min(rows, N - n)
-        if not go_on(<double> count * n_in * n_out):
+        if rows < N and not go_on(<double> count * n_in * n_out):
             return
         affine_forward(X + n * n_in, W, b, Y + n * n_out, count, n_in, n_out)
         n += count
@@ -123,11 +130,11 @@ cdef void backward(
     Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out, bint accumulate, double *sums,
 ) noexcept nogil:
     """affine_gradient and affine_delta, looking for signals"""
-    cdef Py_ssize_t n = 0, rows = part_rows(n_in, n_out), count
-    gradient(dY, X, dW, db, N, n_in, n_out, accumulate, sums, True)
+    cdef Py_ssize_t n = 0, rows = part_rows(N, n_in, n_out), count
+    gradient(dY, X, dW, db, N, n_in, n_out, accumulate, sums, rows < N)
     while dX != NULL and n < N:
         count = min(rows, N - n)
-        if not go_on(<double> count * n_in * n_out):
+        if rows < N and not go_on(<double> count * n_in * n_out):
             return
         affine_delta(dY + n * n_out, W, dX + n * n_in, count, n_in, n_out)
         n += count
@@ -147,7 +154,9 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
     if b is not None:
         check_apart("out", Y, "b", b)
     cdef const void *bias = NULL if b is None else cnp.PyArray_DATA(b)
-    begin()
+    cdef bint watched = is_long(N, n_in, n_out)
+    if watched:
+        begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             forward(<const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(W),
@@ -155,13 +164,8 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
         else:
             forward(<const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(W),
                     <const double *> bias, <double *> cnp.PyArray_DATA(Y), N, n_in, n_out)
-    end()
-
-
-cdef int check_gradient_apart(str name, cnp.ndarray out, cnp.ndarray dY, cnp.ndarray X, cnp.ndarray W) except -1:
-    check_apart(name, out, "dY", dY)
-    check_apart(name, out, "X", X)
-    return check_apart(name, out, "W", W)
+    if watched:
+        end()
 
 
 def affine_backward(
@@ -179,13 +183,22 @@ def affine_backward(
         check_matrix("dX", dX, typenum, N, "the rows of X", n_in, "the columns of X", True)
     check_matrix("dW", dW, typenum, n_in, "the rows of W", n_out, "the columns of W", True)
     check_vector("db", db, typenum, n_out, "the columns of W", True)
-    check_gradient_apart("dW", dW, dY, X, W)
-    check_gradient_apart("db", db, dY, X, W)
-    check_apart("db", db, "dW", dW)
+    cdef Memory dy_memory = memory_of(dY), x_memory = memory_of(X), w_memory = memory_of(W), dw_memory = memory_of(dW)
+    cdef Memory db_memory = memory_of(db), dx_memory
+    check_memory("dW", dw_memory, "dY", dy_memory)
+    check_memory("dW", dw_memory, "X", x_memory)
+    check_memory("dW", dw_memory, "W", w_memory)
+    check_memory("db", db_memory, "dY", dy_memory)
+    check_memory("db", db_memory, "X", x_memory)
+    check_memory("db", db_memory, "W", w_memory)
+    check_memory("db", db_memory, "dW", dw_memory)
     if dX is not None:
-        check_gradient_apart("dX", dX, dY, X, W)
-        check_apart("dX", dX, "dW", dW)
-        check_apart("dX", dX, "db", db)
+        dx_memory = memory_of(dX)
+        check_memory("dX", dx_memory, "dY", dy_memory)
+        check_memory("dX", dx_memory, "X", x_memory)
+        check_memory("dX", dx_memory, "W", w_memory)
+        check_memory("dX", dx_memory, "dW", dw_memory)
+        check_memory("dX", dx_memory, "db", db_memory)
     cdef void *dx = NULL if dX is None else cnp.PyArray_DATA(dX)
     cdef cnp.npy_intp n_sums = (n_in + 1) * n_out
     cdef cnp.ndarray room = None
@@ -193,7 +206,9 @@ def affine_backward(
     if typenum == cnp.NPY_FLOAT and needs_sums(<const float *> NULL, N):
         room = cnp.PyArray_EMPTY(1, &n_sums, cnp.NPY_DOUBLE, False)
         sums = <double *> cnp.PyArray_DATA(room)
-    begin()
+    cdef bint watched = is_long(N, n_in, n_out)
+    if watched:
+        begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             backward(<const float *> cnp.PyArray_DATA(dY), <const float *> cnp.PyArray_DATA(X),
@@ -203,7 +218,8 @@ def affine_backward(
             backward(<const double *> cnp.PyArray_DATA(dY), <const double *> cnp.PyArray_DATA(X),
                      <const double *> cnp.PyArray_DATA(W), <double *> dx, <double *> cnp.PyArray_DATA(dW),
                      <double *> cnp.PyArray_DATA(db), N, n_in, n_out, accumulate, sums)
-    end()
+    if watched:
+        end()
 
 
 cdef void delta(
@@ -211,10 +227,10 @@ cdef void delta(
     Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out,
 ) noexcept nogil:
     """result = h'(a) * (delta_next W^T), looking for signals; h1: N n_in elements of work"""
-    cdef Py_ssize_t n = 0, rows = part_rows(n_in, n_out), count
+    cdef Py_ssize_t n = 0, rows = part_rows(N, n_in, n_out), count
     while n < N:
         count = min(rows, N - n)
-        if not go_on(<double> count * n_in * n_out):
+        if rows < N and not go_on(<double> count * n_in * n_out):
             return
         simd.activate(activation, count * n_in, a + n * n_in, result + n * n_in, h1 + n * n_in, NULL)
         affine_delta(delta_next + n * n_out, W, result + n * n_in, count, n_in, n_out)
@@ -238,14 +254,18 @@ def delta_backward(
     check_matrix("a", a, typenum, N, "the rows of delta_next", n_in, "the rows of W_next", False)
     check_matrix("out", out, typenum, N, "the rows of a", n_in, "the columns of a", True)
     check_matrix("work", work, typenum, N, "the rows of a", n_in, "the columns of a", True)
-    check_apart("out", out, "delta_next", delta_next)
-    check_apart("out", out, "W_next", W_next)
-    check_apart("out", out, "a", a)
-    check_apart("work", work, "delta_next", delta_next)
-    check_apart("work", work, "W_next", W_next)
-    check_apart("work", work, "a", a)
-    check_apart("work", work, "out", out)
-    begin()
+    cdef Memory next_memory = memory_of(delta_next), w_memory = memory_of(W_next), a_memory = memory_of(a)
+    cdef Memory out_memory = memory_of(out), work_memory = memory_of(work)
+    check_memory("out", out_memory, "delta_next", next_memory)
+    check_memory("out", out_memory, "W_next", w_memory)
+    check_memory("out", out_memory, "a", a_memory)
+    check_memory("work", work_memory, "delta_next", next_memory)
+    check_memory("work", work_memory, "W_next", w_memory)
+    check_memory("work", work_memory, "a", a_memory)
+    check_memory("work", work_memory, "out", out_memory)
+    cdef bint watched = is_long(N, n_in, n_out)
+    if watched:
+        begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             delta(<const float *> cnp.PyArray_DATA(delta_next), <const float *> cnp.PyArray_DATA(W_next),
@@ -255,4 +275,5 @@ def delta_backward(
             delta(<const double *> cnp.PyArray_DATA(delta_next), <const double *> cnp.PyArray_DATA(W_next),
                   <const double *> cnp.PyArray_DATA(a), <double *> cnp.PyArray_DATA(out),
                   <double *> cnp.PyArray_DATA(work), h, N, n_in, n_out)
-    end()
+    if watched:
+        end()
