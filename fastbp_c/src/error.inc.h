@@ -14,6 +14,8 @@
 
 /* The longest row that is transposed: above, vectors along the row are faster. */
 #define NARROW 32
+/* How many numbers are in float64 at once. */
+#define AT_ONCE 256
 
 /* e^(y + d) for y <= 0 and d what y lost when it was rounded */
 static INLINE REAL NAME(exp_down)(REAL y, REAL d)
@@ -130,36 +132,54 @@ static INLINE double NAME(factor)(const REAL *weight, REAL scale, ptrdiff_t n)
     return weight ? (double)scale * weight[n] : scale;
 }
 
-/* Returns 1/2 sum (y - t)^2; delta = c (y - t) h1, h1 being 1 if it is NULL, unless delta is NULL */
-static INLINE double NAME(squared_error_row)(ptrdiff_t K, const REAL *y, const REAL *t, const REAL *h1, double c,
-                                             REAL *delta)
+/* Returns the sum of weight_n value_i over the next `count` numbers of rows of K, from (n, k) on, which is advanced;
+ * and multiplies delta_i by scale weight_n, unless delta is NULL. */
+static INLINE double NAME(weigh)(ptrdiff_t count, ptrdiff_t K, const double *value, const REAL *weight, REAL scale,
+                                 REAL *delta, ptrdiff_t *n, ptrdiff_t *k)
 {
-    double sum = 0;
-    SIMD(reduction(+ : sum))
-    for (ptrdiff_t k = 0; k < K; k++) {
-        const double difference = (double)y[k] - t[k];
-        sum += difference * (difference / 2);
-        if (delta) delta[k] = (REAL)(c * (h1 ? difference * h1[k] : difference));
+    double total = 0;
+    for (ptrdiff_t begin = 0, end; begin < count; begin = end) {
+        end = count - begin < K - *k ? count : begin + K - *k;
+        double sum = 0;
+        SIMD(reduction(+ : sum))
+        for (ptrdiff_t i = begin; i < end; i++) sum += value[i];
+        total += weight ? weight[*n] * sum : sum;
+        if (delta) {
+            const double c = NAME(factor)(weight, scale, *n);
+            SIMD()
+            for (ptrdiff_t i = begin; i < end; i++) delta[i] = (REAL)(c * delta[i]);
+        }
+        *k += end - begin;
+        if (*k == K) *k = 0, ++*n;
     }
-    return sum;
+    return total;
 }
 
 /* E = 1/2 sum (y - t)^2,  delta = (y - t) h' */
 static double NAME(squared_error)(int activation, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                   const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
-    const int is_identity = activation == FBP_IDENTITY;
-    const REAL *y = is_identity ? a : work, *h1 = work + N * K;
+    const REAL *y = activation == FBP_IDENTITY ? a : work, *h1 = work + N * K;
+    ALIGNED double value[AT_ONCE];
     double total = 0;
-    if (!is_identity) NAME(activate)(activation, N * K, a, work, delta ? work + N * K : NULL, NULL);
+    if (activation != FBP_IDENTITY) NAME(activate)(activation, N * K, a, work, delta ? work + N * K : NULL, NULL);
     if (!weight) K *= N, N = 1;      /* one long row */
-    for (ptrdiff_t n = 0, i = 0; n < N; n++, i += K) {
-        const double c = NAME(factor)(weight, scale, n);
-        double sum;
-        if (!delta) sum = NAME(squared_error_row)(K, y + i, t + i, NULL, c, NULL);
-        else if (is_identity) sum = NAME(squared_error_row)(K, y + i, t + i, NULL, c, delta + i);
-        else sum = NAME(squared_error_row)(K, y + i, t + i, h1 + i, c, delta + i);
-        total += weight ? weight[n] * sum : sum;
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += AT_ONCE) {
+        const ptrdiff_t count = N * K - begin < AT_ONCE ? N * K - begin : AT_ONCE;
+        REAL *d = delta ? delta + begin : NULL;
+        SIMD()
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const double difference = (double)y[begin + i] - t[begin + i];
+            value[i] = difference * (difference / 2);
+        }
+        if (d && activation == FBP_IDENTITY) {
+            SIMD()
+            for (ptrdiff_t i = 0; i < count; i++) d[i] = y[begin + i] - t[begin + i];
+        } else if (d) {
+            SIMD()
+            for (ptrdiff_t i = 0; i < count; i++) d[i] = (y[begin + i] - t[begin + i]) * h1[begin + i];
+        }
+        total += NAME(weigh)(count, K, value, weight, scale, d, &n, &k);
     }
     return total;
 }
@@ -175,33 +195,23 @@ static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *logarit
 }
 
 static double NAME(binary_cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
-                                         const REAL *weight, REAL scale, REAL *delta, REAL *work)
+                                         const REAL *weight, REAL scale, REAL *delta)
 {
+    ALIGNED double value[AT_ONCE];
+    ALIGNED REAL logarithm[AT_ONCE], unused[AT_ONCE];
     double total = 0;
-    if (delta) {
-        SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++)
-            NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &delta[i]);
-    } else {
-        SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++) {
-            REAL unused;
-            NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &unused);
-        }
-    }
     if (!weight) K *= N, N = 1;      /* one long row */
-    for (ptrdiff_t n = 0; n < N; n++, a += K, t += K, work += K) {
-        const double c = NAME(factor)(weight, scale, n);
-        double sum = 0;
-        SIMD(reduction(+ : sum))
-        for (ptrdiff_t k = 0; k < K; k++) {
-            const double p = a[k] > 0 ? 1 - (double)t[k] : t[k];
-            sum += work[k] + NAME(times_log)(p, FABS(a[k]));
-        }
-        total += weight ? weight[n] * sum : sum;
-        if (!delta) continue;
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += AT_ONCE, a += AT_ONCE, t += AT_ONCE) {
+        const ptrdiff_t count = N * K - begin < AT_ONCE ? N * K - begin : AT_ONCE;
+        REAL *d = delta ? delta + begin : unused;
         SIMD()
-        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] = (REAL)(c * delta[n * K + k]);
+        for (ptrdiff_t i = 0; i < count; i++) NAME(binary_cross_entropy_unit)(a[i], t[i], &logarithm[i], &d[i]);
+        SIMD()
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const double p = a[i] > 0 ? 1 - (double)t[i] : t[i];
+            value[i] = logarithm[i] + NAME(times_log)(p, FABS(a[i]));
+        }
+        total += NAME(weigh)(count, K, value, weight, scale, delta ? d : NULL, &n, &k);
     }
     return total;
 }
@@ -310,6 +320,7 @@ static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *
     NAME(softmax)(N, K, a, work);
     for (ptrdiff_t n = 0; n < N; n++, t += K) {
         const REAL *y = work + n * K;
+        REAL *f = work + (N + n) * K;
         ptrdiff_t top = 0;
         double not_top = 0, cost = 0, mean = 0;
         for (ptrdiff_t k = 1; k < K; k++) top = y[k] > y[top] ? k : top;
@@ -318,15 +329,13 @@ static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *
         for (ptrdiff_t k = 0; k < K; k++) {
             const double d = k == top ? d_top : (double)y[k] - t[k];
             cost += d * (d / 2);
-            mean += y[k] * (d - d_top);
+            f[k] = (REAL)(d - d_top);
+            mean += (double)y[k] * f[k];
         }
         total += weight ? weight[n] * cost : cost;
         if (!delta) continue;
         const double c = NAME(factor)(weight, scale, n);
-        for (ptrdiff_t k = 0; k < K; k++) {
-            const double f = k == top ? 0 : (double)y[k] - t[k] - d_top;
-            delta[n * K + k] = (REAL)(c * y[k] * (f - mean));
-        }
+        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] = (REAL)(c * y[k] * (f[k] - mean));
     }
     return total;
 }
@@ -339,7 +348,7 @@ static double NAME(error)(int activation, int error, ptrdiff_t N, ptrdiff_t K, c
     if (N == 0 || K == 0) return 0;
     if (error == FBP_CROSS_ENTROPY) return NAME(cross_entropy)(N, K, a, t, weight, scale, delta, work);
     if (error == FBP_BINARY_CROSS_ENTROPY)
-        return NAME(binary_cross_entropy)(N, K, a, t, weight, scale, delta, work);
+        return NAME(binary_cross_entropy)(N, K, a, t, weight, scale, delta);
     if (activation == FBP_SOFTMAX)
         return NAME(softmax_squared_error)(N, K, a, t, weight, scale, delta, work);
     return NAME(squared_error)(activation, N, K, a, t, weight, scale, delta, work);

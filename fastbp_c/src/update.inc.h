@@ -1,7 +1,9 @@
 /* Elementwise products, sums and optimizer steps: one pass through memory each. */
 
-/* How many rows of a matrix, or numbers of a column, make a sum in REAL, and how wide a strip of columns is */
+/* How many rows of a matrix, or numbers of a column, make a sum in REAL; how few are added to one that is there already;
+ * and how wide a strip of columns is */
 #define SUM_ROWS 256
+#define FEW_ROWS 16
 #define SUM_COLUMN 1024
 #define SUM_COLUMNS 512
 
@@ -26,8 +28,8 @@ static int NAME(all_finite)(ptrdiff_t n, const REAL *x)
 }
 
 /* rows[n, :] = x[order[n], :] */
-static void NAME(take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
-                            REAL *restrict rows)
+static void NAME(gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
+                         REAL *restrict rows)
 {
     for (ptrdiff_t n = 0; n < N; n++, rows += width) {
         const REAL *from = x + order[n] * width;
@@ -40,18 +42,10 @@ static void NAME(take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restr
     }
 }
 
-/* s += sum_n x[n, :], or with c sum_n c[n] x[n, :]^2. Four rows at a time: a quarter of the traffic through s. */
-static INLINE void NAME(add_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *restrict c,
-                                   const REAL *restrict x, REAL *restrict s)
+/* s += sum_n x[n, :] by fours: a quarter of the traffic through s */
+static INLINE void NAME(sum_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *restrict x, REAL *restrict s)
 {
     ptrdiff_t n = 0;
-    if (c) {
-        for (; n < N; n++, x += ld) {
-            SIMD()
-            for (ptrdiff_t k = 0; k < K; k++) s[k] += c[n] * x[k] * x[k];
-        }
-        return;
-    }
     for (; n + 4 <= N; n += 4, x += 4 * ld) {
         SIMD()
         for (ptrdiff_t k = 0; k < K; k++) s[k] += (x[k] + x[ld + k]) + (x[2 * ld + k] + x[3 * ld + k]);
@@ -60,28 +54,31 @@ static INLINE void NAME(add_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const
         for (ptrdiff_t k = 0; k < K; k++) s[k] += x[k];
 }
 
-/* s = the same */
-static INLINE void NAME(sum_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *c, const REAL *x, REAL *s)
+/* s += sum_n c[n] x[n, :]^2 */
+static INLINE void NAME(square_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *restrict c,
+                                      const REAL *restrict x, REAL *restrict s)
 {
-    for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
-    NAME(add_block)(N, ld, K, c, x, s);
+    for (ptrdiff_t n = 0; n < N; n++, x += ld) {
+        const REAL weight = c[n];
+        SIMD()
+        for (ptrdiff_t k = 0; k < K; k++) s[k] += weight * x[k] * x[k];
+    }
 }
 
-/* s (+)= what sum_block gives, for any number of rows: blocks of SUM_ROWS, which are added in double. A float chain
- * over many samples would stop where a term is half an ulp of the sum. */
-static INLINE void NAME(sum_rows)(ptrdiff_t N, ptrdiff_t K, const REAL *c, const REAL *x, int add, REAL *s)
+/* s (+)= either of them, without c or with it: blocks of SUM_ROWS, which are added in double. A float chain over many
+ * samples would stop where a term is half an ulp of the sum. */
+static NOINLINE void NAME(sum_rows)(ptrdiff_t N, ptrdiff_t K, const REAL *c, const REAL *x, int add, REAL *s)
 {
-    double total[SUM_COLUMNS];
-    REAL part[SUM_COLUMNS];
-    if (N <= SUM_ROWS && !add) {
-        NAME(sum_block)(N, K, K, c, x, s);
-        return;
-    }
+    ALIGNED double total[SUM_COLUMNS];
+    ALIGNED REAL part[SUM_COLUMNS];
     for (ptrdiff_t k = 0; k < K; k += SUM_COLUMNS) {
         const ptrdiff_t width = K - k < SUM_COLUMNS ? K - k : SUM_COLUMNS;
         for (ptrdiff_t i = 0; i < width; i++) total[i] = add ? s[k + i] : 0;
         for (ptrdiff_t n = 0; n < N; n += SUM_ROWS) {
-            NAME(sum_block)(N - n < SUM_ROWS ? N - n : SUM_ROWS, K, width, c ? c + n : NULL, x + n * K + k, part);
+            const ptrdiff_t rows = N - n < SUM_ROWS ? N - n : SUM_ROWS;
+            for (ptrdiff_t i = 0; i < width; i++) part[i] = 0;
+            if (c) NAME(square_block)(rows, K, width, c + n, x + n * K + k, part);
+            else NAME(sum_block)(rows, K, width, x + n * K + k, part);
             for (ptrdiff_t i = 0; i < width; i++) total[i] += part[i];
         }
         for (ptrdiff_t i = 0; i < width; i++) s[k + i] = (REAL)total[i];
@@ -91,31 +88,38 @@ static INLINE void NAME(sum_rows)(ptrdiff_t N, ptrdiff_t K, const REAL *c, const
 /* s[k] (+)= sum_n x[n, k] */
 static void NAME(column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *restrict x, int add, REAL *restrict s)
 {
-    if (K != 1) {
+    if (K == 1) {
+        double total = add ? *s : 0;
+        for (ptrdiff_t begin = 0; begin < N; begin += SUM_COLUMN) {
+            const ptrdiff_t end = N - begin < SUM_COLUMN ? N : begin + SUM_COLUMN;
+            REAL part = 0;
+            SIMD(reduction(+ : part))
+            for (ptrdiff_t n = begin; n < end; n++) part += x[n];
+            total += part;
+        }
+        *s = (REAL)total;
+    } else if (N > (add ? FEW_ROWS : SUM_ROWS)) {
         NAME(sum_rows)(N, K, NULL, x, add, s);
-        return;
+    } else {
+        if (!add)
+            for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
+        NAME(sum_block)(N, K, K, x, s);
     }
-    double total = add ? *s : 0;
-    for (ptrdiff_t begin = 0; begin < N; begin += SUM_COLUMN) {
-        const ptrdiff_t end = N - begin < SUM_COLUMN ? N : begin + SUM_COLUMN;
-        REAL part = 0;
-        SIMD(reduction(+ : part))
-        for (ptrdiff_t n = begin; n < end; n++) part += x[n];
-        total += part;
-    }
-    *s = (REAL)total;
 }
 
-/* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2; a few rows go straight to where they are added */
+/* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2 */
 static void NAME(sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict c,
                               const REAL *restrict rows, int add, REAL *restrict s)
 {
-    const int few = R == 1 || (N > 1 && R <= SUM_ROWS);
-    for (ptrdiff_t n = 0; n < N; n++, c += R, rows += R * width, s += width)
-        if (few && add)
-            NAME(add_block)(R, width, width, c, rows, s);
-        else
+    for (ptrdiff_t n = 0; n < N; n++, c += R, rows += R * width, s += width) {
+        if (R > (add ? FEW_ROWS : SUM_ROWS)) {
             NAME(sum_rows)(R, width, c, rows, add, s);
+            continue;
+        }
+        if (!add)
+            for (ptrdiff_t i = 0; i < width; i++) s[i] = 0;
+        NAME(square_block)(R, width, width, c, rows, s);
+    }
 }
 
 /* g[n, i, o] (+)= z[n, i] delta[n, o], the rows of each at distances of their own */
@@ -174,5 +178,6 @@ static void NAME(adam)(ptrdiff_t n, const REAL *restrict g, REAL *restrict p, RE
 }
 
 #undef SUM_ROWS
+#undef FEW_ROWS
 #undef SUM_COLUMN
 #undef SUM_COLUMNS
