@@ -1,7 +1,7 @@
 /* Elementwise products, sums and optimizer steps: one pass through memory each. */
 
-/* How many rows of a matrix, or numbers of a column, make a sum in REAL; how few are added to one that is there already;
- * and how wide a strip of columns is */
+/* How many rows of a matrix, or numbers of a column, make a sum in REAL; how few are added to one that is there; and how
+ * wide a strip of columns is */
 #define SUM_ROWS 256
 #define FEW_ROWS 16
 #define SUM_COLUMN 1024
