@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from accuracy import true_values
-from fastbp_c.networks.loss import error, error_curvature
+from fastbp_c.networks.output import error, error_curvature
 
 ELEMENTWISE = tuple(true_values.ACTIVATIONS)
 LARGEST, LEAST = np.finfo(np.float32).max, np.finfo(np.float32).tiny

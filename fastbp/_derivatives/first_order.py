@@ -9,6 +9,7 @@ import numpy as np
 from fastbp._boundary.convert import as_numbers, cast, output_array, real_array
 from fastbp._boundary.memory import new_array, new_like
 from fastbp._networks.network import Network
+from fastbp_c.boundary.arrays import fits
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -163,8 +164,8 @@ def per_sample_gradients(
 
 def targets(net: Network, T: ArrayLike, rows: int, name: str = "T") -> NDArray[Any]:
     """`T` as an (N, K) array of the network's dtype: class labels become rows of 0 and 1."""
-    if type(T) is np.ndarray and T.ndim == 2 and (T.shape[1] != 1 or net.n_outputs == 1):
-        return real_array(name, T, net.dtype, 2)
+    if fits(T, net.dtype.num, 2) and (net._n_outputs == 1 or T.shape[1] != 1):  # type: ignore[union-attr]
+        return T  # type: ignore[return-value]
     array = as_numbers(name, T)
     softmax, column = net.layers[-1].activation == "softmax", array.ndim == 2 and array.shape[1] == 1
     if array.ndim != 1 and not (softmax and column and net.n_outputs > 1):

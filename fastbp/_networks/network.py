@@ -82,7 +82,7 @@ class Network:
     array([[0.33333333, 0.33333333, 0.33333333]])
     """
 
-    __slots__ = ("_architecture", "_dtype", "_layers", "_parameters", "_plan")
+    __slots__ = ("_architecture", "_dtype", "_layers", "_n_outputs", "_parameters", "_plan")
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
@@ -95,6 +95,7 @@ class Network:
     ) -> None:
         self._dtype = network_dtype(dtype)
         self._layers = checked_layers(layers)
+        self._n_outputs = self._layers[-1].n_out
         self._architecture = arrange(self._layers)
         self._plan = Plan(self._dtype.num, self._architecture.slots, specification(self._layers, self._architecture))
         # A view, so that nobody can resize it; and never given out, so that its shape and dtype are nobody's to change.
@@ -124,7 +125,7 @@ class Network:
     @property
     def n_outputs(self) -> int:
         """K, the number of outputs."""
-        return self._layers[-1].n_out
+        return self._n_outputs
 
     @property
     def parameters(self) -> NDArray[Any]:
