@@ -35,11 +35,23 @@ cdef void affine_gradient(
     Py_ssize_t n_out, bint accumulate,
 ) noexcept nogil:
     """dW (+)= X^T dY, db (+)= sum_n dY_n; db may be NULL"""
-    cdef double *sums = NULL
-    if needs_sums(dW, N):
-        sums = <double *> malloc((n_in + 1) * n_out * sizeof(double))
+    cdef double *sums
+    if not needs_sums(dW, N):
+        short_gradient(dY, X, dW, db, N, n_in, n_out, accumulate)
+        return
+    sums = <double *> malloc((n_in + 1) * n_out * sizeof(double))
     gradient(dY, X, dW, db, N, n_in, n_out, accumulate, sums, False)
     free(sums)
+
+
+cdef inline void short_gradient(
+    const floating *dY, const floating *X, floating *dW, floating *db, Py_ssize_t N, Py_ssize_t n_in,
+    Py_ssize_t n_out, bint add,
+) noexcept nogil:
+    # dW[i, o] (+)= X[n, i]^T dY[n, o]
+    product(True, False, n_in, n_out, N, X, dY, FBP_ADD if add else FBP_ZERO, NULL, dW)
+    if db != NULL:
+        simd.column_sums(N, n_out, dY, add, db)
 
 
 cdef void affine_delta(
@@ -50,7 +62,7 @@ cdef void affine_delta(
     product(False, True, N, n_in, n_out, dY, W, FBP_ZERO, NULL, dX)
 
 
-cdef bint needs_sums(const floating *dW, Py_ssize_t N) noexcept nogil:
+cdef inline bint needs_sums(const floating *dW, Py_ssize_t N) noexcept nogil:
     """Whether a sum over N rows is too long for the digits of its dtype"""
     return floating is float and N > SUM_ROWS
 
@@ -79,11 +91,7 @@ cdef void gradient(
         count = min(rows, N - n)
         if watched and not go_on(<double> count * n_W):
             return
-        # dW[i, o] (+)= X[n, i]^T dY[n, o]
-        product(True, False, n_in, n_out, count, X + n * n_in, dY + n * n_out, FBP_ADD if add else FBP_ZERO,
-                <const floating *> NULL, dW)
-        if db != NULL:
-            simd.column_sums(count, n_out, dY + n * n_out, add, db)
+        short_gradient(dY + n * n_out, X + n * n_in, dW, db, count, n_in, n_out, add)
         if sums != NULL:
             for i in range(n_W):
                 sums[i] += dW[i]
@@ -131,7 +139,10 @@ cdef void backward(
 ) noexcept nogil:
     """affine_gradient and affine_delta, looking for signals"""
     cdef Py_ssize_t n = 0, rows = part_rows(N, n_in, n_out), count
-    gradient(dY, X, dW, db, N, n_in, n_out, accumulate, sums, rows < N)
+    if rows == N and sums == NULL:
+        short_gradient(dY, X, dW, db, N, n_in, n_out, accumulate)
+    else:
+        gradient(dY, X, dW, db, N, n_in, n_out, accumulate, sums, rows < N)
     while dX != NULL and n < N:
         count = min(rows, N - n)
         if rows < N and not go_on(<double> count * n_in * n_out):

@@ -47,9 +47,6 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
         if (start == FBP_BIAS) row = NAME(load_tail)(whole || v < vecs - 1, bias + v * VEC_LANES, last);
         UNROLL for (int i = 0; i < rows; i++) c[i][v] = row;
     }
-    if (start == FBP_ADD) {
-        UNROLL for (int i = 0; i < rows; i++) PREFETCH(C + i * ldc);
-    }
     /* Four rows a pointer: a register for each row's distance from A would be too many. */
     const REAL *a[(TILE_ROWS + 3) / 4];
     UNROLL for (int j = 0; 4 * j < rows; j++) {
