@@ -79,7 +79,7 @@ def test_dimensions(entry, name, ndim):
 def test_shapes(entry, name, axis):
     scene = Scene()
     shape = list(getattr(scene, name).shape)
-    if axis == len(shape) or name in ("B", "v") and axis == 0 and "weights" not in ENTRIES[entry][1]:
+    if axis == len(shape) or (name in ("B", "v") and axis == 0 and "weights" not in ENTRIES[entry][1]):
         return
     shape[axis] += 1
     with pytest.raises(ValueError, match=r": expected .*, got shape \("):

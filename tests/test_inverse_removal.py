@@ -35,8 +35,7 @@ def removed(inv, B, expected):
     """Whether the removal is refused; else it has a digit."""
     try:
         inv.downdate(B)
-    except np.linalg.LinAlgError as error:
-        assert str(error) == GONE
+    except np.linalg.LinAlgError:
         return True
     matrix, logdet = expected
     assert np.abs(inv.matrix - matrix).max() < 0.3 * np.abs(matrix).max()

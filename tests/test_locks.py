@@ -193,7 +193,6 @@ def interrupted(call, handler=signal.default_int_handler, after=0.05):
     try:
         with pytest.raises(KeyboardInterrupt):
             call()
-            pytest.fail("the call was not interrupted")
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGINT, before)
@@ -280,14 +279,19 @@ def test_ctrl_c_while_waiting():
         time.sleep(0.1)
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            while thread.is_alive():
-                inv.logdet()
-            signal.raise_signal(signal.SIGINT)  # it was faster than the clock
+            ask_until(thread, inv)
     finally:
         thread.join()
         timer.join()
         signal.signal(signal.SIGINT, before)
     assert inv.error_estimate(B) < 1e-9
+
+
+def ask_until(thread, inv):
+    """Wait for a thread in vain."""
+    while thread.is_alive():
+        inv.logdet()
+    signal.raise_signal(signal.SIGINT)  # it was faster than the clock
 
 
 # Forks.

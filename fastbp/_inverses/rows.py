@@ -14,6 +14,7 @@ from fastbp_c.boundary.arrays import all_finite, fits
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+
 def positive_number(name: str, value: Any) -> float:
     """`value` as a float above 0 that has a finite inverse."""
     with contextlib.suppress(ValueError):
