@@ -12,9 +12,10 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d%s" % (*sys.version_info[:2], sys.abiflags))')
 
-SOURCES := pyproject.toml setup.py $(wildcard fastbp_c/*.p[xy]* fastbp_c/*/*.p[xy]* fastbp_c/src/*)
+SOURCES := pyproject.toml setup.py $(filter-out fastbp_c/algebra/_%.pxi, \
+    $(wildcard build_tools/*.py fastbp_c/*.p[xy]* fastbp_c/*/*.p[xy]* fastbp_c/src/*))
 PACKED := $(SOURCES) MANIFEST.in README.md $(shell find .ci fastbp fastbp_c tests benches demo docs -type f \
-    ! -path '*/__pycache__/*' ! -name '*.so' ! -name '*.c' ! -name '_blas_int.pxi' 2>/dev/null)
+    ! -path '*/__pycache__/*' ! -name '*.so' ! -name '_*.pxi' 2>/dev/null)
 
 .PHONY: demo demo-sharing demo-curvature demo-curve drift test test-exhaustive test-matrix test-sanitize bench \
     bench-quick bench-save bench-compare bench-publish lint build wheel-check clean
@@ -49,7 +50,7 @@ test-exhaustive: build/in-place-$(VERSION)
 	.venv/bin/python tests/accuracy/exhaustive.py $(ARGS)
 
 # On every Python found, and on the lowest versions of NumPy and SciPy that will do.
-test-matrix: build/source-archive
+test-matrix: build/wheel
 	.ci/matrix $(ARGS)
 
 # Under AddressSanitizer and UndefinedBehaviorSanitizer, in a copy of the tree.
@@ -108,7 +109,7 @@ wheel-check: build/wheel
 
 clean:
 	rm -rf build dist fastbp.egg-info .venv .venv-* .benchmarks .hypothesis .pytest_cache .ruff_cache .mypy_cache
-	find fastbp_c -path fastbp_c/src -prune -o '(' -name '*.so' -o -name '*.pyd' -o -name '*.c' -o -name _blas_int.pxi ')' -exec rm -f {} +
+	find fastbp_c '(' -name '*.so' -o -name '*.pyd' -o -name '_*.pxi' ')' -exec rm -f {} +
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The compiled modules, beside their sources.

@@ -1,6 +1,5 @@
 """Builds the Cython modules of fastbp_c; everything else is in pyproject.toml.
 
-FASTBP_DEBUG=1     array bounds are checked in the kernels' Python entry points
 FASTBP_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer (see `make test-sanitize`)
 """
 
@@ -10,11 +9,13 @@ from pathlib import Path
 
 import numpy
 import scipy
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).parent / "build_tools"))
+import kernel_interface
 
 PACKAGE = Path("fastbp_c")
-DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
 SANITIZE = os.environ.get("FASTBP_SANITIZE") == "1"
 
 
@@ -25,35 +26,41 @@ def blas_int_definition(cython_blas):
     return "ctypedef int blas_int\n"
 
 
-def write_blas_int():
-    text = blas_int_definition((Path(scipy.__file__).parent / "linalg" / "cython_blas.pxd").read_text(encoding="utf-8"))
-    target = PACKAGE / "algebra" / "_blas_int.pxi"
-    if not target.exists() or target.read_text() != text:  # a fresh time stamp would rebuild everything
-        target.write_text(text)
+def write_includes():
+    """What Cython modules include beside what lies in the tree."""
+    cython_blas = (Path(scipy.__file__).parent / "linalg" / "cython_blas.pxd").read_text(encoding="utf-8")
+    listed = (PACKAGE / "src" / "kernel_list.inc.h").read_text(encoding="utf-8")
+    for name, text in (
+        ("_blas_int.pxi", blas_int_definition(cython_blas)),
+        ("_kernels.pxi", kernel_interface.cython_interface(listed)),
+    ):
+        target = PACKAGE / "algebra" / name
+        if not target.exists() or target.read_text(encoding="utf-8") != text:  # a fresh time stamp rebuilds everything
+            target.write_text(text, encoding="utf-8")
 
 
-def compile_flags():
+def compile_flags(is_kernels):
+    """For the kernels, or for the other modules: they have no loops worth more than half of the compiler's time."""
     if sys.platform == "win32":
         return ["/O2"], []
-    # Loops may be vectorized across comparisons and square roots: no result changes, only errno and FP flags.
-    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
-    link = []
     if SANITIZE:
         link = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
-        flags = ["-O1", "-g", "-fno-wrapv", *flags[1:], "-fno-sanitize-recover=undefined", *link]
-    return flags, link
+        flags = ["-O1", "-g", "-fno-wrapv", "-fno-sanitize-recover=undefined", *link]
+    else:
+        link = []
+        flags = ["-O3", "-g0"]
+    # Loops may be vectorized across comparisons and square roots: no result changes, only errno and FP flags.
+    return [*flags, "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"], link
 
 
 def extensions():
-    flags, link = compile_flags()
     headers = sorted(str(path) for path in PACKAGE.glob("src/*.h"))
     for path in sorted(PACKAGE.rglob("*.pyx")):
-        sources = [str(path)]
-        if path.stem == "simd":
-            sources.append(str(PACKAGE / "src" / "kernels.c"))
+        is_kernels = path.stem == "simd"
+        flags, link = compile_flags(is_kernels)
         yield Extension(
             ".".join(path.with_suffix("").parts),
-            sources,
+            [str(path), *([str(PACKAGE / "src" / "kernels.c")] if is_kernels else [])],
             include_dirs=[numpy.get_include(), str(PACKAGE / "src")],
             depends=headers,
             define_macros=[
@@ -65,20 +72,35 @@ def extensions():
         )
 
 
-if __name__ == "__main__":
-    write_blas_int()
-    setup(
-        ext_modules=cythonize(
-            list(extensions()),
+class BuildModules(build_ext):
+    """Translates the Cython modules, into build/, when and only when they are to be built."""
+
+    def run(self):
+        from Cython.Build import cythonize
+
+        translated = cythonize(
+            self.extensions,
             include_path=["."],
+            build_dir="build/cython",
             compiler_directives={
                 "language_level": 3,
-                "boundscheck": DEBUG,
-                "initializedcheck": DEBUG,
+                "boundscheck": False,
+                "initializedcheck": False,
                 "wraparound": False,
                 "cdivision": True,
                 "freethreading_compatible": True,
             },
-        ),
+        )
+        sources = {extension.name: extension.sources for extension in translated}
+        for extension in self.extensions:
+            extension.sources = sources[extension.name]
+        super().run()
+
+
+if __name__ == "__main__":
+    write_includes()
+    setup(
+        ext_modules=list(extensions()),
+        cmdclass={"build_ext": BuildModules},
         options={"build_ext": {"parallel": os.cpu_count()}},
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+import ways
 from fastbp_c.networks.activation import activate
 from support import load_torch, record
 
@@ -102,7 +103,7 @@ def numbers(n, dtype):
     return np.random.default_rng(4).normal(0, 2, n).astype(dtype)
 
 
-IMPLEMENTATIONS = ("fastbp h", "fastbp h h'", "fastbp h h' h''", "copy", "NumPy", "PyTorch")
+IMPLEMENTATIONS = ("fastbp h", "fastbp h h'", "fastbp h h' h''", "copy", ways.NUMPY, ways.TORCH)
 
 
 @pytest.mark.benchmark(max_time=0.05)
@@ -125,7 +126,7 @@ def test_activation(benchmark, dtype, size, name, implementation):
         run = functools.partial(np.copyto, out, a)
         run()
         results = ()
-    elif implementation == "NumPy":
+    elif implementation == ways.NUMPY:
         run = functools.partial(NUMPY[name], a, out)
         results = (run(),)
     else:

@@ -10,6 +10,7 @@ import pytest
 import by_complex_step
 import fastbp
 import limits
+import ways
 from support import data, jax_output, load_jax, load_torch, name_of, record, split, start, timed, torch_output
 
 AREA = "Hessian and Gauss-Newton matrix"
@@ -77,7 +78,7 @@ def torch_call(sizes, X, T, gauss_newton):
     return outer_product
 
 
-IMPLEMENTATIONS = {"fastbp": fastbp_call, "JAX": jax_call, "PyTorch": torch_call}
+IMPLEMENTATIONS = {"fastbp": fastbp_call, ways.JAX: jax_call, ways.TORCH: torch_call}
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

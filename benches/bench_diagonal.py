@@ -9,6 +9,7 @@ import pytest
 import by_complex_step
 import fastbp
 import limits
+import ways
 from support import (
     NumpyNetwork,
     backpack_call,
@@ -67,8 +68,8 @@ def backpack(sizes, X, T, kind):
 IMPLEMENTATIONS = {
     "fastbp": fastbp_call,
     "fastbp gradient": gradient_call,
-    "NumPy": numpy_call,
-    "BackPACK": backpack,
+    ways.NUMPY: numpy_call,
+    ways.BACKPACK: backpack,
 }
 
 
@@ -124,4 +125,4 @@ def test_diagonal(benchmark, kind, sizes, n_samples, implementation):
         flops=flops(sizes, n_samples, kind),
         nbytes=8 * (X.size + T.size + 2 * len(p)),
     )
-    timed(benchmark, run, slow=implementation == "BackPACK" and kind == "exact" and sizes[0] > 100)
+    timed(benchmark, run, slow=implementation == ways.BACKPACK and kind == "exact" and sizes[0] > 100)

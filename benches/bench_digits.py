@@ -12,6 +12,7 @@ import pytest
 
 import fastbp
 import limits
+import ways
 from support import (
     NumpyNetwork,
     jax_output,
@@ -163,9 +164,9 @@ def jax_scan(epochs):
 
 IMPLEMENTATIONS = {
     "fastbp": fastbp_fit,
-    "scikit-learn": scikit_learn,
-    "PyTorch": torch_loop,
-    "JAX scan": jax_scan,
+    ways.SCIKIT_LEARN: scikit_learn,
+    ways.TORCH: torch_loop,
+    ways.JAX_LOOP: jax_scan,
 }
 
 

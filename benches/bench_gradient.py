@@ -10,6 +10,7 @@ import pytest
 
 import fastbp
 import limits
+import ways
 from support import (
     NumpyNetwork,
     backpack_call,
@@ -100,8 +101,8 @@ def backpack(sizes, X, T, each):
     return backpack_call(sizes, X, T, "BatchGrad")
 
 
-IMPLEMENTATIONS = {"fastbp": fastbp_call, "NumPy": numpy_call, "PyTorch": torch_call, "JAX": jax_call}
-EACH = {**IMPLEMENTATIONS, "BackPACK": backpack}
+IMPLEMENTATIONS = {"fastbp": fastbp_call, ways.NUMPY: numpy_call, ways.TORCH: torch_call, ways.JAX: jax_call}
+EACH = {**IMPLEMENTATIONS, ways.BACKPACK: backpack}
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

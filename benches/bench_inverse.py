@@ -13,6 +13,7 @@ import pytest
 from scipy.linalg import blas
 
 import fastbp
+import ways
 from support import record
 
 AREA = "Inverse Hessian"
@@ -98,7 +99,7 @@ class ByBlas:
         return np.tril(self.H) + np.tril(self.H, -1).T
 
 
-IMPLEMENTATIONS = {"fastbp": ByFastbp, "NumPy": ByNumpy, "BLAS": ByBlas}
+IMPLEMENTATIONS = {"fastbp": ByFastbp, ways.NUMPY: ByNumpy, ways.BLAS: ByBlas}
 
 
 def check(matrix, B):
@@ -153,12 +154,12 @@ def by_inv(B):
 
 
 @pytest.mark.benchmark(max_time=0.25)
-@pytest.mark.parametrize("implementation", ["fastbp", "NumPy"])
+@pytest.mark.parametrize("implementation", ["fastbp", ways.NUMPY])
 @pytest.mark.parametrize("of_P", [0.25, 0.5, 1, 2])
 @pytest.mark.parametrize("P", SIZES[:-1])
 def test_all_rows(benchmark, P, of_P, implementation):
     B = rows(int(of_P * P), P)
-    run = by_inv if implementation == "NumPy" else lambda B: fastbp.inverse_outer_product(B, ALPHA)
+    run = by_inv if implementation == ways.NUMPY else lambda B: fastbp.inverse_outer_product(B, ALPHA)
     check(run(B), B)
     record(benchmark, AREA, f"P {P}, all of {len(B)}", implementation, dtype="float64",
            flops=least_flops(*B.shape))  # fmt: skip

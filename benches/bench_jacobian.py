@@ -9,6 +9,7 @@ import pytest
 import by_complex_step
 import fastbp
 import limits
+import ways
 from support import data, jax_output, load_jax, load_torch, name_of, record, split, start, torch_output
 
 AREA = "Jacobians"
@@ -61,7 +62,7 @@ def joined(blocks):
     return np.concatenate([np.asarray(block).reshape(*block.shape[:2], -1) for block in blocks], axis=2)
 
 
-IMPLEMENTATIONS = {"fastbp": fastbp_call, "JAX": jax_call, "PyTorch": torch_call}
+IMPLEMENTATIONS = {"fastbp": fastbp_call, ways.JAX: jax_call, ways.TORCH: torch_call}
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

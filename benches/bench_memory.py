@@ -14,6 +14,7 @@ import pytest
 
 import fastbp
 import limits
+import ways
 from own_process import answer, ask, record_measured
 from support import data, jax_output, name_of, record, split, start, torch_output, torch_parameters
 
@@ -148,7 +149,7 @@ def jax_call(what, sizes, n_samples):
     return lambda: jax.block_until_ready(compiled(w, X, T))
 
 
-IMPLEMENTATIONS = {"fastbp": fastbp_call, "NumPy": numpy_call, "PyTorch": torch_call, "JAX": jax_call}
+IMPLEMENTATIONS = {"fastbp": fastbp_call, ways.NUMPY: numpy_call, ways.TORCH: torch_call, ways.JAX: jax_call}
 
 
 def rows(size):

@@ -9,6 +9,7 @@ import pytest
 import by_complex_step
 import fastbp
 import limits
+import ways
 from support import data, jax_output, join, load_jax, load_torch, name_of, record, split, start, torch_output
 
 AREA = "Products with the Hessian"
@@ -92,9 +93,9 @@ def torch_call(sizes, X, T, V):
 
 IMPLEMENTATIONS = {
     "fastbp": fastbp_call,
-    "JAX": jax_call,
-    "JAX, linearized": jax_linearized,
-    "PyTorch": torch_call,
+    ways.JAX: jax_call,
+    ways.JAX_LINEARIZED: jax_linearized,
+    ways.TORCH: torch_call,
 }
 
 

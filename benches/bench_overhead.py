@@ -7,6 +7,7 @@ import pytest
 
 import fastbp
 import limits
+import ways
 from fastbp_c.affine import affine_backward
 from support import (
     NumpyNetwork,
@@ -94,10 +95,10 @@ def backward_jax():
 BACKWARD = {
     "fastbp": backward_fastbp,
     "fastbp_c, out given": backward_kernel,
-    "NumPy": backward_numpy,
-    "NumPy, out given": backward_numpy_out,
-    "PyTorch": backward_torch,
-    "JAX": backward_jax,
+    ways.NUMPY: backward_numpy,
+    ways.NUMPY_OUT: backward_numpy_out,
+    ways.TORCH: backward_torch,
+    ways.JAX: backward_jax,
 }
 
 
@@ -178,7 +179,7 @@ def forward_jax(x):
     return lambda: jax.block_until_ready(call(w, x))
 
 
-FORWARD = {"fastbp": forward_fastbp, "NumPy": forward_numpy, "PyTorch": forward_torch, "JAX": forward_jax}
+FORWARD = {"fastbp": forward_fastbp, ways.NUMPY: forward_numpy, ways.TORCH: forward_torch, ways.JAX: forward_jax}
 
 
 @pytest.mark.parametrize("implementation", FORWARD)

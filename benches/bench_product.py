@@ -18,6 +18,7 @@ import pytest
 import scipy.linalg.cython_blas
 
 import fastbp_c.affine
+import ways
 from support import record
 
 AREA = "Matrix products"
@@ -88,7 +89,7 @@ def by_blas(kind, dtype, left, right, result, batch, n_in, n_out):
     return call
 
 
-IMPLEMENTATIONS = {"fastbp": own, "BLAS": by_blas}
+IMPLEMENTATIONS = {"fastbp": own, ways.BLAS: by_blas}
 
 
 @functools.cache

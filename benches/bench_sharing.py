@@ -16,6 +16,7 @@ import pytest
 
 import fastbp
 import jax_steps
+import ways
 from support import join, load_jax, load_torch, record
 
 AREA = "Training step, shared and tied weights"
@@ -442,11 +443,11 @@ def jax_scan(case):
 IMPLEMENTATIONS = {
     "fastbp fit": fastbp_fit,
     "fastbp step": fastbp_step,
-    "NumPy": numpy_step,
-    "PyTorch": torch_step,
-    "PyTorch, channels last": torch_channels_last,
-    "JAX step": jax_step,
-    "JAX scan": jax_scan,
+    ways.NUMPY: numpy_step,
+    ways.TORCH: torch_step,
+    ways.TORCH_CHANNELS_LAST: torch_channels_last,
+    ways.JAX_CALLS: jax_step,
+    ways.JAX_LOOP: jax_scan,
 }
 
 
@@ -454,7 +455,7 @@ IMPLEMENTATIONS = {
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_sharing_step(benchmark, case, implementation):
     """Same batches, same start, same end."""
-    if implementation == "PyTorch, channels last" and isinstance(case, Autoencoder):
+    if implementation == ways.TORCH_CHANNELS_LAST and isinstance(case, Autoencoder):
         pytest.skip("there are no images")
     run, parameters = IMPLEMENTATIONS[implementation](case)
     run()

@@ -15,6 +15,7 @@ import pytest
 import fastbp
 import jax_steps
 import limits
+import ways
 from support import (
     NumpyNetwork,
     data,
@@ -229,11 +230,11 @@ IMPLEMENTATIONS = {
     "fastbp fit, shuffled": fastbp_shuffled,
     "fastbp fit, one epoch": fastbp_one_epoch,
     "fastbp step": fastbp_step,
-    "NumPy": numpy_step,
-    "PyTorch": torch_usual,
-    "PyTorch, lean": torch_lean,
-    "JAX step": jax_step,
-    "JAX scan": jax_scan,
+    ways.NUMPY: numpy_step,
+    ways.TORCH: torch_usual,
+    ways.TORCH_LEAN: torch_lean,
+    ways.JAX_CALLS: jax_step,
+    ways.JAX_LOOP: jax_scan,
 }
 
 
@@ -244,7 +245,7 @@ def test_training_step(benchmark, case, implementation):
     measure(benchmark, AREA, case, implementation)
 
 
-@pytest.mark.parametrize("implementation", ["fastbp fit", "NumPy", "PyTorch, lean", "JAX step", "JAX scan"])
+@pytest.mark.parametrize("implementation", ["fastbp fit", ways.NUMPY, ways.TORCH_LEAN, ways.JAX_CALLS, ways.JAX_LOOP])
 @pytest.mark.parametrize("case", GROWING, ids=str)
 def test_step_against_size(benchmark, case, implementation):
     """From the smallest network to one whose parameters fill the second-level cache several times."""

@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 
 import results
+from ways import APART, FLOORS
 
 ROOT = Path(__file__).resolve().parents[1]
 LATEST = ROOT / ".benchmarks" / "latest.json"
 IMAGES = ROOT / "docs" / "images" / "bench"
-FLOORS = ("copy", "memset")  # columns to compare with which are nobody's implementation
 LEVEL = 0.98  # less than this of a peer's speed is behind: two equal programs differ by as much from run to run
 RATES = {"flops/s": ("flops", "GF/s"), "elements/s": ("elements", "G/s")}
 MARKED = re.compile(r"<!-- bench: (.*?) -->\n.*?<!-- /bench -->", re.DOTALL)
 SHORT = ("README.md", "docs/curvature.md", "docs/inverse.md")  # what has marks
-TITLES = {"JAX step": "JAX, a call a step", "JAX scan": "JAX, compiled loop"}  # where ways of a peer stay apart
 
 
 def main():
@@ -185,7 +184,7 @@ def headline(run, area):
     columns = {}
     for name in results.by(rows, "implementation"):
         if not name.startswith("fastbp") and name not in FLOORS:
-            columns.setdefault(TITLES.get(name, name.split(",")[0]), []).append(name)
+            columns.setdefault(name if name in APART else name.split(",")[0], []).append(name)
     lines = ["| | limit | fastbp | " + " | ".join(columns) + " |", "|---" * (len(columns) + 3) + "|"]
     for row, in_row in results.by(rows, "row").items():
         found = {bench.implementation: bench.value for bench in in_row}

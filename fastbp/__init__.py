@@ -1,4 +1,50 @@
-"""Exact backpropagation of feed-forward networks on a CPU, from NumPy, at the speed of the machine."""
+"""Exact backpropagation of feed-forward networks on a CPU, from NumPy, at the speed of the machine.
+
+>>> net = fastbp.mlp([64, 32, 10], "tanh", "softmax", seed=0)
+>>> history = fastbp.Trainer(net, fastbp.Adam(1e-3)).fit(X, labels, epochs=20)  # doctest: +SKIP
+
+Batches are rows: ``X`` is (N, D), ``T`` is (N, K). Errors are sums over them, and the squared error has its ½;
+``reduction="mean"`` divides by the number of samples, as `Trainer` does. Each name below has a docstring with shapes,
+formulas (by their numbers in Bishop's "Pattern Recognition and Machine Learning", PRML) and cost.
+
+Build a network
+    Network             layers over one flat parameter vector: parameters, weights, biases; forward, or net(X)
+    mlp                 the usual fully connected ones
+    Layer               what the following have in common
+    Affine              a fully connected layer
+    Tied, Shared        another layer's weights, transposed; one layer at every group of the input
+    Conv1d, Conv2d      convolutions over sequences and images
+    AveragePool2d, MaxPool2d
+
+Train it
+    Trainer             step (one update), fit (whole epochs in a call each)
+    SGD, Adam           its optimizers
+    History             what a fit recorded
+
+Differentiate
+    loss, loss_and_gradient         the error of a batch and its derivatives with respect to the parameters
+    per_sample_gradients            those of each sample's error
+    jacobian                        of the outputs with respect to the inputs
+    parameter_jacobian              and with respect to the parameters
+    check_gradient                  a comparison with finite differences, and its GradientReport
+
+Second derivatives
+    hessian, gauss_newton                       dense, exactly symmetric
+    hessian_diagonal, gauss_newton_diagonal     without forming the matrix
+    HessianOperator, GaussNewtonOperator        products with vectors, for SciPy's solvers
+
+Inverse Hessians
+    WoodburyInverse                 kept up to date as samples come and go, with its log determinant
+    inverse_outer_product           from all samples at once
+    woodbury_update                 in place, on a matrix of yours
+
+Files
+    Network.save, WoodburyInverse.save, load
+
+Building blocks and the installation
+    affine, affine_backward, delta_backward     one layer, forward and backward, from array to array
+    show_config                                 versions, BLAS and vector instructions in use
+"""
 
 from typing import TYPE_CHECKING, Any
 

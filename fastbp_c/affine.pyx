@@ -2,14 +2,23 @@
 
 cimport numpy as cnp
 from cython cimport floating
+from libc.stdlib cimport free, malloc
 
 from fastbp_c.algebra cimport simd
-from fastbp_c.boundary.check cimport check_apart, check_floating, check_matrix, check_vector
+from fastbp_c.boundary.check cimport (
+    Memory, check_apart, check_floating, check_matrix, check_memory, check_vector, memory_of,
+)
+from fastbp_c.boundary.interrupt cimport begin, end, go_on
 from fastbp_c.networks.activation cimport activation_id
 from fastbp_c.algebra.product cimport product
 from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_SOFTMAX, FBP_ZERO
 
 cnp.import_array()
+
+cdef enum:
+    SUM_ROWS = 4096     # so many rows are summed in float32 (the kernel and BLAS cut them again), more in float64
+    LEAST_ROWS = 256    # of a part: what it costs to add its results is little beside the products
+    PART = 1 << 29      # multiply-adds between two looks for signals
 
 
 cdef void affine_forward(
@@ -26,10 +35,11 @@ cdef void affine_gradient(
     Py_ssize_t n_out, bint accumulate,
 ) noexcept nogil:
     """dW (+)= X^T dY, db (+)= sum_n dY_n; db may be NULL"""
-    # dW[i, o] = X[n, i]^T dY[n, o]
-    product(True, False, n_in, n_out, N, X, dY, FBP_ADD if accumulate else FBP_ZERO, NULL, dW)
-    if db != NULL:
-        simd.column_sums(N, n_out, dY, accumulate, db)
+    cdef double *sums = NULL
+    if needs_sums(dW, N):
+        sums = <double *> malloc((n_in + 1) * n_out * sizeof(double))
+    gradient(dY, X, dW, db, N, n_in, n_out, accumulate, sums, False)
+    free(sums)
 
 
 cdef void affine_delta(
@@ -40,13 +50,94 @@ cdef void affine_delta(
     product(False, True, N, n_in, n_out, dY, W, FBP_ZERO, NULL, dX)
 
 
+cdef bint needs_sums(const floating *dW, Py_ssize_t N) noexcept nogil:
+    """Whether a sum over N rows is too long for the digits of its dtype"""
+    return floating is float and N > SUM_ROWS
+
+
+cdef void gradient(
+    const floating *dY, const floating *X, floating *dW, floating *db, Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out,
+    bint accumulate, double *sums, bint watched,
+) noexcept nogil:
+    """affine_gradient by parts of the rows; long sums of float32 are added up in `sums`, n_in n_out and n_out of them
+
+    If there are none, they are added in float32. Nothing of use is left if a signal handler has raised (if watched).
+    """
+    cdef Py_ssize_t n = 0, count, rows = N, n_W = n_in * n_out, i
+    cdef bint add = accumulate
+    if watched:
+        rows = part_rows(N, n_in, n_out)
+    if needs_sums(dW, N):
+        rows = min(rows, SUM_ROWS)
+    if sums != NULL:
+        for i in range(n_W):
+            sums[i] = dW[i] if accumulate else 0
+        for i in range(0 if db == NULL else n_out):
+            sums[n_W + i] = db[i] if accumulate else 0
+        add = False
+    while True:
+        count = min(rows, N - n)
+        if watched and not go_on(<double> count * n_W):
+            return
+        # dW[i, o] (+)= X[n, i]^T dY[n, o]
+        product(True, False, n_in, n_out, count, X + n * n_in, dY + n * n_out, FBP_ADD if add else FBP_ZERO,
+                <const floating *> NULL, dW)
+        if db != NULL:
+            simd.column_sums(count, n_out, dY + n * n_out, add, db)
+        if sums != NULL:
+            for i in range(n_W):
+                sums[i] += dW[i]
+            for i in range(0 if db == NULL else n_out):
+                sums[n_W + i] += db[i]
+        else:
+            add = True
+        n += count
+        if n >= N:
+            break
+    if sums != NULL:
+        for i in range(n_W):
+            dW[i] = <floating> sums[i]
+        for i in range(0 if db == NULL else n_out):
+            db[i] = <floating> sums[n_W + i]
+
+
+cdef inline bint is_long(Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
+    """Whether a product takes so long that it is computed by parts, with looks for signals between them"""
+    return <double> N * n_in * n_out > PART and N > LEAST_ROWS
+
+
+cdef inline Py_ssize_t part_rows(Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out) noexcept nogil:
+    """How many rows are a part"""
+    return max(LEAST_ROWS, PART // (n_in * n_out)) if is_long(N, n_in, n_out) else N
+
+
+cdef void forward(
+    const floating *X, const floating *W, const floating *b, floating *Y, Py_ssize_t N, Py_ssize_t n_in,
+    Py_ssize_t n_out,
+) noexcept nogil:
+    """affine_forward, looking for signals"""
+    cdef Py_ssize_t n = 0, rows = part_rows(N, n_in, n_out), count
+    while n < N:
+        count = min(rows, N - n)
+        if rows < N and not go_on(<double> count * n_in * n_out):
+            return
+        affine_forward(X + n * n_in, W, b, Y + n * n_out, count, n_in, n_out)
+        n += count
+
+
 cdef void backward(
     const floating *dY, const floating *X, const floating *W, floating *dX, floating *dW, floating *db,
-    Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out, bint accumulate,
+    Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out, bint accumulate, double *sums,
 ) noexcept nogil:
-    affine_gradient(dY, X, dW, db, N, n_in, n_out, accumulate)
-    if dX != NULL:
-        affine_delta(dY, W, dX, N, n_in, n_out)
+    """affine_gradient and affine_delta, looking for signals"""
+    cdef Py_ssize_t n = 0, rows = part_rows(N, n_in, n_out), count
+    gradient(dY, X, dW, db, N, n_in, n_out, accumulate, sums, rows < N)
+    while dX != NULL and n < N:
+        count = min(rows, N - n)
+        if rows < N and not go_on(<double> count * n_in * n_out):
+            return
+        affine_delta(dY + n * n_out, W, dX + n * n_in, count, n_in, n_out)
+        n += count
 
 
 def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.ndarray Y not None):
@@ -63,13 +154,18 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
     if b is not None:
         check_apart("out", Y, "b", b)
     cdef const void *bias = NULL if b is None else cnp.PyArray_DATA(b)
+    cdef bint watched = is_long(N, n_in, n_out)
+    if watched:
+        begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
-            affine_forward(<const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(W),
-                           <const float *> bias, <float *> cnp.PyArray_DATA(Y), N, n_in, n_out)
+            forward(<const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(W),
+                    <const float *> bias, <float *> cnp.PyArray_DATA(Y), N, n_in, n_out)
         else:
-            affine_forward(<const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(W),
-                           <const double *> bias, <double *> cnp.PyArray_DATA(Y), N, n_in, n_out)
+            forward(<const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(W),
+                    <const double *> bias, <double *> cnp.PyArray_DATA(Y), N, n_in, n_out)
+    if watched:
+        end()
 
 
 def affine_backward(
@@ -87,26 +183,59 @@ def affine_backward(
         check_matrix("dX", dX, typenum, N, "the rows of X", n_in, "the columns of X", True)
     check_matrix("dW", dW, typenum, n_in, "the rows of W", n_out, "the columns of W", True)
     check_vector("db", db, typenum, n_out, "the columns of W", True)
+    cdef Memory dy_memory = memory_of(dY), x_memory = memory_of(X), w_memory = memory_of(W), dw_memory = memory_of(dW)
+    cdef Memory db_memory = memory_of(db), dx_memory
+    check_memory("dW", dw_memory, "dY", dy_memory)
+    check_memory("dW", dw_memory, "X", x_memory)
+    check_memory("dW", dw_memory, "W", w_memory)
+    check_memory("db", db_memory, "dY", dy_memory)
+    check_memory("db", db_memory, "X", x_memory)
+    check_memory("db", db_memory, "W", w_memory)
+    check_memory("db", db_memory, "dW", dw_memory)
+    if dX is not None:
+        dx_memory = memory_of(dX)
+        check_memory("dX", dx_memory, "dY", dy_memory)
+        check_memory("dX", dx_memory, "X", x_memory)
+        check_memory("dX", dx_memory, "W", w_memory)
+        check_memory("dX", dx_memory, "dW", dw_memory)
+        check_memory("dX", dx_memory, "db", db_memory)
     cdef void *dx = NULL if dX is None else cnp.PyArray_DATA(dX)
+    cdef cnp.npy_intp n_sums = (n_in + 1) * n_out
+    cdef cnp.ndarray room = None
+    cdef double *sums = NULL
+    if typenum == cnp.NPY_FLOAT and needs_sums(<const float *> NULL, N):
+        room = cnp.PyArray_EMPTY(1, &n_sums, cnp.NPY_DOUBLE, False)
+        sums = <double *> cnp.PyArray_DATA(room)
+    cdef bint watched = is_long(N, n_in, n_out)
+    if watched:
+        begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             backward(<const float *> cnp.PyArray_DATA(dY), <const float *> cnp.PyArray_DATA(X),
                      <const float *> cnp.PyArray_DATA(W), <float *> dx, <float *> cnp.PyArray_DATA(dW),
-                     <float *> cnp.PyArray_DATA(db), N, n_in, n_out, accumulate)
+                     <float *> cnp.PyArray_DATA(db), N, n_in, n_out, accumulate, sums)
         else:
             backward(<const double *> cnp.PyArray_DATA(dY), <const double *> cnp.PyArray_DATA(X),
                      <const double *> cnp.PyArray_DATA(W), <double *> dx, <double *> cnp.PyArray_DATA(dW),
-                     <double *> cnp.PyArray_DATA(db), N, n_in, n_out, accumulate)
+                     <double *> cnp.PyArray_DATA(db), N, n_in, n_out, accumulate, sums)
+    if watched:
+        end()
 
 
 cdef void delta(
     const floating *delta_next, const floating *W, const floating *a, floating *result, floating *h1, int activation,
     Py_ssize_t N, Py_ssize_t n_in, Py_ssize_t n_out,
 ) noexcept nogil:
-    """result = h'(a) * (delta_next W^T); h1: N n_in elements of work"""
-    simd.activate(activation, N * n_in, a, result, h1, NULL)
-    affine_delta(delta_next, W, result, N, n_in, n_out)
-    simd.multiply(N, 1, n_in, h1, result)
+    """result = h'(a) * (delta_next W^T), looking for signals; h1: N n_in elements of work"""
+    cdef Py_ssize_t n = 0, rows = part_rows(N, n_in, n_out), count
+    while n < N:
+        count = min(rows, N - n)
+        if rows < N and not go_on(<double> count * n_in * n_out):
+            return
+        simd.activate(activation, count * n_in, a + n * n_in, result + n * n_in, h1 + n * n_in, NULL)
+        affine_delta(delta_next + n * n_out, W, result + n * n_in, count, n_in, n_out)
+        simd.multiply(count, 1, n_in, h1 + n * n_in, result + n * n_in)
+        n += count
 
 
 def delta_backward(
@@ -125,6 +254,18 @@ def delta_backward(
     check_matrix("a", a, typenum, N, "the rows of delta_next", n_in, "the rows of W_next", False)
     check_matrix("out", out, typenum, N, "the rows of a", n_in, "the columns of a", True)
     check_matrix("work", work, typenum, N, "the rows of a", n_in, "the columns of a", True)
+    cdef Memory next_memory = memory_of(delta_next), w_memory = memory_of(W_next), a_memory = memory_of(a)
+    cdef Memory out_memory = memory_of(out), work_memory = memory_of(work)
+    check_memory("out", out_memory, "delta_next", next_memory)
+    check_memory("out", out_memory, "W_next", w_memory)
+    check_memory("out", out_memory, "a", a_memory)
+    check_memory("work", work_memory, "delta_next", next_memory)
+    check_memory("work", work_memory, "W_next", w_memory)
+    check_memory("work", work_memory, "a", a_memory)
+    check_memory("work", work_memory, "out", out_memory)
+    cdef bint watched = is_long(N, n_in, n_out)
+    if watched:
+        begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             delta(<const float *> cnp.PyArray_DATA(delta_next), <const float *> cnp.PyArray_DATA(W_next),
@@ -134,3 +275,5 @@ def delta_backward(
             delta(<const double *> cnp.PyArray_DATA(delta_next), <const double *> cnp.PyArray_DATA(W_next),
                   <const double *> cnp.PyArray_DATA(a), <double *> cnp.PyArray_DATA(out),
                   <double *> cnp.PyArray_DATA(work), h, N, n_in, n_out)
+    if watched:
+        end()

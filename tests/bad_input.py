@@ -12,8 +12,15 @@ LOSSES = "squared_error, binary_cross_entropy, cross_entropy"
 BLAS = "at most 2147483647 (BLAS counts in 32 bits)"
 DIMENSIONS = f"dimensions of {BLAS}, got 2147483648"
 LAYOUT = "a C-contiguous, aligned array in native byte order"
+PARTS = "take its .real, or .real and .imag side by side"
 RAGGED = [[1.0, 2.0, 3.0], [4.0]]
 FLOAT64 = np.dtype(np.float64).num
+
+
+def converted(name):
+    """How what is written in another way becomes numbers."""
+    classes = ", numpy.unique(T, return_inverse=True)[1] numbers classes" if name == "T" else ""
+    return f"numpy.asarray({name}, float) converts numbers{classes}"
 
 
 class Scene:

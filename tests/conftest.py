@@ -1,4 +1,6 @@
-"""Fixtures for the whole suite, and repeatable hypothesis runs."""
+"""Fixtures for the whole suite, its short form, and repeatable hypothesis runs."""
+
+from collections import defaultdict
 
 import pytest
 from hypothesis import settings
@@ -7,6 +9,27 @@ from fastbp_c.algebra import simd
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+SHORT = 3  # variations of a test in the short form
+
+
+def pytest_addoption(parser):
+    parser.addoption("--short", action="store_true", help=f"of every test at most {SHORT} variations, evenly chosen")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("short"):
+        return
+    tests = defaultdict(list)
+    for item in items:
+        tests[item.nodeid.split("[")[0]].append(item)
+    kept = set()
+    for variations in tests.values():
+        last = len(variations) - 1
+        kept.update(variations[last * k // (SHORT - 1)] for k in range(SHORT))
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 @pytest.fixture(params=simd.available())

@@ -191,8 +191,8 @@ def operator_call(draw, world):
             for column, expected in zip(v.reshape(P, -1).T, result.reshape(P, -1).T, strict=True):
                 np.testing.assert_array_equal(op @ column, expected)
 
-    arguments = {"v" if V.ndim == 1 or V.shape[1] == 1 else "V": V}
-    return Call("product", lambda x: op @ x, arguments, right)
+    # A column is a vector to SciPy before 1.18, and from then on a matrix.
+    return Call("product", lambda x: op @ x, {"V": V}, right, also=("v",))
 
 
 def assignment(draw, world):
@@ -244,7 +244,8 @@ def fit(draw, world):
     arguments["validation_data"] = draw.pick((None, None, world.batch(2), world.batch(0), draw.junk()))
     arguments["patience"] = draw.scalar((None, None, None, 1, 2), 0.1)
     arguments["callback"] = draw.pick((None, None, None, len, draw.junk())) if draw.random() < 0.2 else None
-    if isinstance(arguments["epochs"], (int, np.integer)) and arguments["epochs"] > 3:
+    epochs = arguments["epochs"]
+    if isinstance(epochs, (int, np.integer)) and not isinstance(epochs, np.timedelta64) and epochs > 3:
         arguments["epochs"] = -1  # not forever
     if callable(arguments["callback"]):
         arguments["callback"] = lambda history: False

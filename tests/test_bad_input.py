@@ -5,7 +5,18 @@ import pytest
 
 import fastbp
 import fastbp._boundary.memory
-from bad_input import DIMENSIONS, LOSSES, RAGGED, check, inside_parameters, overlapping, table, wrong_outputs
+from bad_input import (
+    DIMENSIONS,
+    LOSSES,
+    PARTS,
+    RAGGED,
+    check,
+    converted,
+    inside_parameters,
+    overlapping,
+    table,
+    wrong_outputs,
+)
 from cases import chain, data, network
 from fastbp import SGD, Affine, Network, Trainer, mlp
 from strategies import misshapen, spread_out
@@ -14,15 +25,31 @@ from strategies import misshapen, spread_out
 WRONG_X = [
     (None, "TypeError: X: expected real numbers, got dtype object"),
     ("abc", "TypeError: X: expected real numbers, got dtype <U3"),
-    (np.zeros((5, 3), complex), "TypeError: X: expected real numbers, got dtype complex128"),
-    (np.zeros((5, 3), object), "TypeError: X: expected real numbers, got dtype object"),
-    (np.zeros((5, 3), "M8[s]"), "TypeError: X: expected real numbers, got dtype datetime64[s]"),
-    (np.zeros((5, 3), "V2"), "TypeError: X: expected real numbers, got dtype |V2"),
-    ([[1, 2, 10**400]], "TypeError: X: expected real numbers, got dtype object"),
+    (np.zeros((5, 3), complex), f"TypeError: X: expected real numbers, got dtype complex128; {PARTS}"),
+    (np.zeros((5, 3), object), f"TypeError: X: expected real numbers, got dtype object; {converted('X')}"),
+    (
+        np.zeros((5, 3), "M8[s]"),
+        "TypeError: X: expected real numbers, got dtype datetime64[s]"
+        "; subtract a date and divide by numpy.timedelta64(1, 's') or another unit",
+    ),
+    (
+        np.zeros((5, 3), "V2"),
+        "TypeError: X: expected real numbers, got dtype |V2"
+        "; numpy.lib.recfunctions.structured_to_unstructured makes columns of fields",
+    ),
+    ([[1, 2, 10**400]], f"TypeError: X: expected real numbers, got dtype object; {converted('X')}"),
     (RAGGED, "ValueError: X: expected rows of equal length, got a ragged list"),
     (1.0, "ValueError: X: expected a matrix (2 dimensions), got shape ()"),
-    (np.zeros(3), "ValueError: X: expected a matrix (2 dimensions), got shape (3,)"),
-    (np.zeros((5, 3, 1)), "ValueError: X: expected a matrix (2 dimensions), got shape (5, 3, 1)"),
+    (
+        np.zeros(3),
+        "ValueError: X: expected a matrix (2 dimensions), got shape (3,)"
+        "; X[None] is one sample, X[:, None] are samples of one number",
+    ),
+    (
+        np.zeros((5, 3, 1)),
+        "ValueError: X: expected a matrix (2 dimensions), got shape (5, 3, 1)"
+        "; X.reshape(len(X), -1) makes a row of each sample",
+    ),
     (np.zeros((5, 4)), "ValueError: X: expected 3 columns (the network's inputs), got shape (5, 4)"),
     (np.zeros((0, 2)), "ValueError: X: expected 3 columns (the network's inputs), got shape (0, 2)"),
     (spread_out((2**31, 3)), f"OverflowError: X: expected {DIMENSIONS}"),
@@ -30,13 +57,17 @@ WRONG_X = [
 ]
 WRONG_T = [
     (None, "TypeError: T: expected real numbers, got dtype object"),
-    (np.zeros((5, 2), complex), "TypeError: T: expected real numbers, got dtype complex128"),
-    (["a"] * 5, "TypeError: T: expected real numbers, got dtype <U1"),
+    (np.zeros((5, 2), complex), f"TypeError: T: expected real numbers, got dtype complex128; {PARTS}"),
+    (["a"] * 5, f"TypeError: T: expected real numbers, got dtype <U1; {converted('T')}"),
     (RAGGED, "ValueError: T: expected rows of equal length, got a ragged list"),
     (np.zeros(5), "ValueError: T: expected shape (N, 2), got float64 of shape (5,)"),
     (np.zeros(5, int), "ValueError: T: expected shape (N, 2), got int64 of shape (5,)"),
     (0.0, "ValueError: T: expected a matrix (2 dimensions), got shape ()"),
-    (np.zeros((5, 2, 1)), "ValueError: T: expected a matrix (2 dimensions), got shape (5, 2, 1)"),
+    (
+        np.zeros((5, 2, 1)),
+        "ValueError: T: expected a matrix (2 dimensions), got shape (5, 2, 1)"
+        "; T.reshape(len(T), -1) makes a row of each sample",
+    ),
     (np.zeros((5, 3)), "ValueError: T: expected 2 columns (the network's outputs), got shape (5, 3)"),
     (spread_out((2**31, 2)), f"OverflowError: T: expected {DIMENSIONS}"),
 ]
@@ -47,7 +78,8 @@ WRONG_LABELS = [
     (np.full(5, 2**64 - 1, np.uint64), "ValueError: T: expected class labels from 0 to 1, got 18446744073709551615"),
     (
         [0.0, 1.0, 0.0, 1.0, 0.0],
-        "ValueError: T: expected shape (N, 2) or (N,) integer class labels, got float64 of shape (5,)",
+        "ValueError: T: expected shape (N, 2) or (N,) integer class labels, got float64 of shape (5,)"
+        "; T.astype(int) makes labels of whole numbers",
     ),
 ]
 WRONG_ROWS = [(np.zeros((4, 2)), "ValueError: T: expected 5 rows (the rows of X), got shape (4, 2)")]
@@ -67,7 +99,10 @@ WRONG_OPTIONS = [
         {"sample_weight": np.ones((5, 1))},
         "ValueError: sample_weight: expected a vector (1 dimension), got shape (5, 1)",
     ),
-    ({"sample_weight": ["1"] * 5}, "TypeError: sample_weight: expected real numbers, got dtype <U1"),
+    (
+        {"sample_weight": ["1"] * 5},
+        f"TypeError: sample_weight: expected real numbers, got dtype <U1; {converted('sample_weight')}",
+    ),
     ({"sample_weight": spread_out((2**31,))}, f"OverflowError: sample_weight: expected {DIMENSIONS}"),
     (
         {"sample_weight": [1, -1, 0, 0, 0], "reduction": "mean"},

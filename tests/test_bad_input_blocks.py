@@ -13,7 +13,11 @@ from strategies import misshapen
         (lambda s: fastbp.affine(None, s.W), "TypeError: X: expected real numbers, got dtype object"),
         (lambda s: fastbp.affine(s.X, "abc"), "TypeError: W: expected real numbers, got dtype <U3"),
         (lambda s: fastbp.affine(s.X, RAGGED), "ValueError: W: expected rows of equal length, got a ragged list"),
-        (lambda s: fastbp.affine(s.X[0], s.W), "ValueError: X: expected a matrix (2 dimensions), got shape (3,)"),
+        (
+            lambda s: fastbp.affine(s.X[0], s.W),
+            "ValueError: X: expected a matrix (2 dimensions), got shape (3,)"
+            "; X[None] is one sample, X[:, None] are samples of one number",
+        ),
         (lambda s: fastbp.affine(s.X, s.W, 1.0), "ValueError: b: expected a vector (1 dimension), got shape ()"),
         (
             lambda s: fastbp.affine(s.X, s.W, s.X[0]),

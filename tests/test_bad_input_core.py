@@ -72,6 +72,41 @@ def test_strict_kernels(function, argument, name):
         )
 
 
+WRITTEN = {strict_affine: ("Y",), strict_backward: ("dW", "db", "dX"), strict_delta: ("out", "work")}
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "other"),
+    [
+        (function, argument, other)
+        for function, names in STRICT
+        for argument in WRITTEN[function]
+        for other in names
+        if other not in WRITTEN[function][WRITTEN[function].index(argument) :]
+    ],
+)
+def test_no_result_overlaps_another_array(function, argument, other):
+    """Each with every array that is read and every other result, by no more than one number."""
+    names = dict(STRICT)[function]
+    sources = [getattr(Scene(), SOURCES.get(name, name)) for name in (argument, other)]
+    room = np.zeros(sources[0].size + sources[1].size - 1)
+    first = room[: sources[0].size].reshape(sources[0].shape)
+    second = room[sources[0].size - 1 :].reshape(sources[1].shape)
+    check(
+        lambda s: function(s, **{argument: first, other: second}),
+        f"ValueError: {names[argument]}: expected memory of its own, got an array that overlaps {names[other]}",
+    )
+
+
+def test_empty_arrays_overlap_nothing():
+    room = np.zeros(10)
+    X, W, dY, dX = room[2:2].reshape(0, 3), room[:6].reshape(3, 2), room[4:4].reshape(0, 2), room[5:5].reshape(0, 3)
+    dW, db = np.empty((3, 2)), np.empty(2)
+    fastbp_c.affine.affine_backward(dY, X, W, dX, dW, db)
+    assert not dW.any() and not db.any()
+    fastbp_c.affine.affine(X, W, None, room[1:1].reshape(0, 2))
+
+
 def computed(function, **changed):
     def call(s):
         arguments = {"output": "tanh", "loss": None, "a": s.T, "t": s.Y, "weight": None, **changed}

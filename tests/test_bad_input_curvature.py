@@ -5,7 +5,7 @@ import pytest
 
 import fastbp
 import fastbp._boundary.memory
-from bad_input import check, inside_parameters, overlapping, table, wrong_outputs
+from bad_input import PARTS, check, converted, inside_parameters, overlapping, table, wrong_outputs
 from cases import chain, data, network
 from fastbp import Affine, GaussNewtonOperator, HessianOperator, Network, mlp
 from strategies import OBJECTS, fortran, spread_out
@@ -128,10 +128,17 @@ def test_jacobian_out_inside_parameters():
 def test_operators(operator):
     numbers = "expected real numbers, got dtype"
     for call, message in [
-        (lambda op: op @ np.ones(P, complex), f"TypeError: v: {numbers} complex128"),
-        (lambda op: op @ np.ones((P, 2), complex), f"TypeError: V: {numbers} complex128"),
-        (lambda op: op @ np.ones(P, object), f"TypeError: v: {numbers} object"),
-        (lambda op: op @ np.full((P, 2), "a"), f"TypeError: V: {numbers} <U1"),
+        (lambda op: op @ np.ones(P, complex), f"TypeError: v: {numbers} complex128; {PARTS}"),
+        (lambda op: op @ np.ones((P, 2), complex), f"TypeError: V: {numbers} complex128; {PARTS}"),
+        (lambda op: op @ np.ones(P, object), f"TypeError: v: {numbers} object; {converted('v')}"),
+        (lambda op: op @ np.full((P, 2), "a"), f"TypeError: V: {numbers} <U1; {converted('V')}"),
+        *(
+            (
+                lambda op, product=product: product(op, np.ma.array(np.ones(P), mask=np.arange(P) == 3)),
+                f"ValueError: v: expected no masked entries, got 1 of {P}; the method filled(value) puts numbers there",
+            )
+            for product in (lambda op, v: op @ v, lambda op, v: op * v, lambda op, v: op.dot(v), lambda op, v: v @ op)
+        ),
         (lambda op: op.block(2, 0), "ValueError: layer_a: expected a number below 2, got 2"),
         (lambda op: op.block(0, 10**5000), "ValueError: layer_b: expected a number below 2, got an object of type int"),
         (lambda op: op.block(-3, 0), "ValueError: layer_a: expected at least -2, got -3"),
@@ -148,7 +155,7 @@ def test_operators_go_on_after_an_error(operator):
     net = network(chain(3, 4, 2))
     op, v = operator(net, *data(net, 5)), np.ones(P)
     expected = op @ v
-    for wrong in (*(make() for make in OBJECTS), np.ones(P - 1), np.ones((P - 1, 2)), np.ones((1, 1, P)), 7.0):
+    for wrong in (*(make() for make in OBJECTS), np.ones(P - 1), np.ones((P - 1, 2)), np.ones((1, 1, P - 1)), 7.0):
         with pytest.raises((TypeError, ValueError)):
             op.matmat(wrong)
         with pytest.raises((TypeError, ValueError)):

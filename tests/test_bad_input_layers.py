@@ -1,9 +1,26 @@
 """What layers and networks say to wrong arguments, word for word."""
 
-import numpy as np
+import re
+import sys
 
-from bad_input import BLAS, NAMES, RAGGED, check, table
-from fastbp import Affine, AveragePool2d, Conv1d, Conv2d, Layer, MaxPool2d, Network, Shared, Tied, mlp
+import numpy as np
+import pytest
+
+from bad_input import BLAS, NAMES, PARTS, RAGGED, check, converted, table
+from fastbp import (
+    Affine,
+    AveragePool2d,
+    Conv1d,
+    Conv2d,
+    GaussNewtonOperator,
+    HessianOperator,
+    Layer,
+    MaxPool2d,
+    Network,
+    Shared,
+    Tied,
+    mlp,
+)
 from strategies import spread_out
 
 
@@ -106,8 +123,14 @@ def assigning(values):
         (assigning(np.zeros((26, 1))), "ValueError: parameters: expected shape (26,), got shape (26, 1)"),
         (assigning(0.0), "ValueError: parameters: expected shape (26,), got shape ()"),
         (assigning(None), "TypeError: parameters: expected real numbers, got dtype object"),
-        (assigning(np.zeros(26, complex)), "TypeError: parameters: expected real numbers, got dtype complex128"),
-        (assigning(["1"] * 26), "TypeError: parameters: expected real numbers, got dtype <U1"),
+        (
+            assigning(np.zeros(26, complex)),
+            f"TypeError: parameters: expected real numbers, got dtype complex128; {PARTS}",
+        ),
+        (
+            assigning(["1"] * 26),
+            f"TypeError: parameters: expected real numbers, got dtype <U1; {converted('parameters')}",
+        ),
         (assigning(RAGGED), "ValueError: parameters: expected rows of equal length, got a ragged list"),
     ]
 )
@@ -366,3 +389,71 @@ def build(*layers):
 )
 def test_networks_of_layers_that_share(call, message):
     check(call, message)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Conv1d(1, 8, 3), "Conv1d.__init__() missing 1 required keyword-only argument: 'image_shape'"),
+        (lambda: Conv2d(1, 8, 3), "Conv2d.__init__() missing 1 required keyword-only argument: 'image_shape'"),
+        (
+            lambda: Conv2d(1, 8, image_shape=5),
+            "Conv2d.__init__() missing 1 required positional argument: 'kernel_size'",
+        ),
+        (
+            lambda: Conv2d(1, 8, kernel=3, image_shape=5),
+            "Conv2d.__init__() got an unexpected keyword argument 'kernel'",
+        ),
+        (lambda: MaxPool2d(2), "MaxPool2d.__init__() missing 1 required keyword-only argument: 'image_shape'"),
+        (lambda: AveragePool2d(2), "AveragePool2d.__init__() missing 1 required keyword-only argument: 'image_shape'"),
+        (lambda: Affine(2), "Affine.__init__() missing 1 required positional argument: 'n_out'"),
+        (lambda: Tied(), "Tied.__init__() missing 1 required positional argument: 'layer'"),
+        (lambda: HessianOperator(), "HessianOperator.__init__() missing 3 required positional arguments: "),
+        (lambda: GaussNewtonOperator(), "GaussNewtonOperator.__init__() missing 3 required positional arguments: "),
+        (lambda: mlp([1, 2], bias=False), "mlp() got an unexpected keyword argument 'bias'"),
+    ],
+)
+def test_missing_and_unknown_arguments_are_those_of_the_class_that_was_called(call, message):
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}"):
+        call()
+
+
+def deep(n, call):
+    """The call with so many others around it."""
+    return deep(n - 1, call) if n else call()
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+def test_what_is_no_fault_of_the_seed_is_not_said_to_be(error, monkeypatch):
+    def failing(seed):
+        raise error
+
+    monkeypatch.setattr(np.random, "default_rng", failing)
+    with pytest.raises(error, match=r"^$"):
+        mlp([1, 2], seed=3)
+
+
+def test_seeds_near_the_end_of_the_stack():
+    for n in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit()):
+        try:
+            deep(n, lambda: mlp([1, 2], seed=3))
+        except RecursionError:
+            return
+    raise AssertionError("no error")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 100_000])
+def test_seeds_in_lists(depth):
+    """NumPy takes a list, and would follow lists in it to the end of the stack and beyond."""
+    seed = [1, 2]
+    assert mlp([1, 2], seed=seed) == mlp([1, 2], seed=tuple(seed))
+    for _ in range(depth):
+        seed = [seed]
+    with pytest.raises(TypeError, match=r"^seed: expected None, a non-negative integer or a Generator, got "):
+        mlp([1, 2], seed=seed)
+    seed = []
+    seed.append(seed)
+    with pytest.raises(
+        TypeError, match=r"^seed: expected None, a non-negative integer or a Generator, got \[\[...\]\]"
+    ):
+        mlp([1, 2], seed=seed)

@@ -41,6 +41,46 @@ def test_optimizers(kind, name):
         assert repr(optimizer) == before
 
 
+SGD_NAMES = "learning_rate, momentum, nesterov, weight_decay"
+ADAM_NAMES = "learning_rate, beta1, beta2, epsilon, weight_decay"
+
+
+@table(
+    [
+        (lambda s: SGD(), "TypeError: learning_rate: expected a number, got NoneType"),
+        (lambda s: SGD(momentum=0.9), "TypeError: learning_rate: expected a number, got NoneType"),
+        *(
+            (
+                lambda s, kind=kind, name=name: kind(**{name: 0.1}),
+                f"TypeError: {kind.__name__}: expected {ours}, got {name}",
+            )
+            for kind, names in (
+                (
+                    SGD,
+                    {
+                        "lr": "learning_rate", "eta": "learning_rate", "step_size": "learning_rate",
+                        "learning_rate_init": "learning_rate", "rho": "momentum", "nesterovs_momentum": "nesterov",
+                        "wd": "weight_decay", "eps": SGD_NAMES, "betas": SGD_NAMES, "dampening": SGD_NAMES,
+                        "beta1": SGD_NAMES,
+                    },
+                ),
+                (
+                    Adam,
+                    {
+                        "lr": "learning_rate", "alpha": "learning_rate", "betas": "beta1 and beta2", "b1": "beta1",
+                        "beta_1": "beta1", "b2": "beta2", "beta_2": "beta2", "eps": "epsilon", "wd": "weight_decay",
+                        "decay": "weight_decay", "amsgrad": ADAM_NAMES, "momentum": ADAM_NAMES, "mu": ADAM_NAMES,
+                    },
+                ),
+            )
+            for name, ours in names.items()
+        ),
+    ]
+)  # fmt: skip
+def test_names_of_numbers(call, message):
+    check(call, message)
+
+
 @table(
     [
         (lambda s: SGD(0.1, nesterov=1), "TypeError: nesterov: expected True or False, got int"),
@@ -110,7 +150,7 @@ def with_entry(x, row, value):
             fitting(seed=0.5, shuffle=False),
             "TypeError: seed: expected None, a non-negative integer or a Generator, got 0.5",
         ),
-        (fitting(patience=1), "ValueError: patience: expected validation_data to go with it, got 1 and none"),
+        (fitting(patience=1), "ValueError: validation_data: expected a pair (X, T) for patience=1, got None"),
         (
             lambda s: s.fit(s.X, s.T, validation_data=(s.X, s.T), patience=0),
             "ValueError: patience: expected at least 1, got 0",

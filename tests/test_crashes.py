@@ -213,8 +213,9 @@ for change in (lambda p: setattr(p, "shape", (1, -1)), lambda p: p.setflags(writ
     net = mlp([50, 100, 2], seed=0)
     trainer = Trainer(net, SGD(0.1))
     change(net.parameters)
-    refused(lambda: trainer.step(X, T), ValueError)
-    refused(lambda: trainer.fit(X, T, epochs=1), ValueError)
+    trainer.step(X, T)
+    trainer.fit(X, T, epochs=1)
+    assert net.parameters.shape == (net.n_parameters,) and net.parameters.flags.writeable
 """,
     "data_that_shrink_between_epochs": """
 def shrink(history):

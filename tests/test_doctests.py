@@ -9,7 +9,7 @@ import pytest
 
 import fastbp
 
-MODULES = sorted(module.name for module in pkgutil.walk_packages(fastbp.__path__, "fastbp."))
+MODULES = sorted(["fastbp"] + [module.name for module in pkgutil.walk_packages(fastbp.__path__, "fastbp.")])
 NAMES = {"np": np, "fastbp": fastbp, **{name: getattr(fastbp, name) for name in fastbp.__all__}}
 
 

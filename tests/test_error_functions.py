@@ -2,12 +2,14 @@
 
 import functools
 import itertools
+import warnings
 
 import mpmath
 import numpy as np
 import pytest
 from scipy.special import erf
 
+import fastbp
 from accuracy import true_values
 from fastbp_c.networks.output import error, error_curvature, softmax
 from util import DTYPES, assert_close, tolerance
@@ -275,3 +277,31 @@ def test_nan_shows(instruction_set, where, K, output, loss, dtype):
     assert np.isnan(value)
     assert np.isnan(delta[2, 1])
     assert np.isfinite(np.delete(delta, 2, axis=0)).all()
+
+
+@pytest.mark.parametrize("output", ["identity", "softmax", "sigmoid"])
+def test_factors_against_scikit_learn(output):
+    """Those of the README's table: its gradients are of our mean, and so is its loss but for the squared error."""
+    sklearn = pytest.importorskip("sklearn.neural_network")
+    rng = np.random.default_rng(0)
+    X, K = rng.standard_normal((40, 3)), 3
+    if output == "identity":
+        estimator, T = sklearn.MLPRegressor, rng.standard_normal((40, K))
+    else:
+        estimator, T = sklearn.MLPClassifier, np.eye(K, dtype=int)[rng.integers(K, size=40)]
+        T = T.argmax(axis=1) if output == "softmax" else T | (rng.random((40, K)) > 0.7)
+    options = {"hidden_layer_sizes": (4,), "activation": "tanh", "solver": "sgd", "momentum": 0, "alpha": 0}
+    model = estimator(**options, learning_rate_init=0.5, batch_size=40, shuffle=False, random_state=0, max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        after = model.fit(X, T).coefs_, model.intercepts_
+        before = estimator(**options, learning_rate_init=1e-300, batch_size=40, random_state=0, max_iter=1).fit(X, T)
+    net = fastbp.mlp([3, 4, K], "tanh", output)
+    for l in range(2):
+        net.weights[l][...], net.biases[l][...] = before.coefs_[l], before.intercepts_[l]
+    error, gradient = fastbp.loss_and_gradient(net, X, T, reduction="mean")
+    assert model.loss_ == pytest.approx(error / K if output == "identity" else error, rel=1e-12)
+    net.parameters -= 0.5 * gradient
+    for l in range(2):
+        np.testing.assert_allclose(net.weights[l], after[0][l], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(net.biases[l], after[1][l], rtol=0, atol=1e-12)

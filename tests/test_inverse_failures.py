@@ -9,6 +9,7 @@ import pytest
 
 import fastbp
 import fastbp._boundary.memory
+from bad_input import PARTS, converted
 from cases import chain, network
 from fastbp import WoodburyInverse, inverse_outer_product, woodbury_update
 from strategies import fortran, misaligned, misshapen, negative, read_only, spread_out, strided, swapped
@@ -60,8 +61,8 @@ UPDATES = {
              "(2 dimensions), got shape (1, 1, 20)"),
     "nan": (lambda i: B * [[1], [np.nan], [1]], None, ValueError, "B: expected finite numbers, got nan in row 1"),
     "inf": (lambda i: -B[0] * np.inf, None, ValueError, "B: expected finite numbers, got -inf in row 0"),
-    "complex": (lambda i: 1j * B, None, TypeError, "B: expected real numbers, got dtype complex128"),
-    "objects": (lambda i: [[None]], None, TypeError, "B: expected real numbers, got dtype object"),
+    "complex": (lambda i: 1j * B, None, TypeError, f"B: expected real numbers, got dtype complex128; {PARTS}"),
+    "objects": (lambda i: [[None]], None, TypeError, f"B: expected real numbers, got dtype object; {converted('B')}"),
     "ragged": (lambda i: [[1.0], [1.0, 2.0]], None, ValueError, "B: expected rows of equal length, got a ragged list"),
     "long": (lambda i: spread_out((2**31, 20)), None, OverflowError, "B: expected " + DIMENSIONS),
     "negative": (lambda i: B, [1, -0.5, 1], ValueError, "weights: expected finite numbers of at least 0, got -0.5 in "
@@ -74,7 +75,8 @@ UPDATES = {
     "matrix_of_weights": (lambda i: B, np.ones((3, 1)), ValueError, "weights: expected a vector (1 dimension), got "
                           "shape (3, 1)"),
     "one_weight": (lambda i: B, 1.0, ValueError, "weights: expected a vector (1 dimension), got shape ()"),
-    "text": (lambda i: B, ["a"] * 3, TypeError, "weights: expected real numbers, got dtype <U1"),
+    "text": (lambda i: B, ["a"] * 3, TypeError,
+             f"weights: expected real numbers, got dtype <U1; {converted('weights')}"),
 }  # fmt: skip
 
 
@@ -140,7 +142,7 @@ PRODUCTS = [
     (lambda inv: inv @ np.ones((3, 20)), ValueError, "v: expected 20 rows (n of the inverse), got shape (3, 20)"),
     (lambda inv: np.ones((20, 3)) @ inv, ValueError, "v: expected 20 columns (n of the inverse), got shape (20, 3)"),
     (lambda inv: inv @ 3.0, ValueError, "v: expected a vector or a matrix, got shape ()"),
-    (lambda inv: inv @ ["a"], TypeError, "v: expected real numbers, got dtype <U1"),
+    (lambda inv: inv @ ["a"], TypeError, f"v: expected real numbers, got dtype <U1; {converted('v')}"),
     (lambda inv: inv.error_estimate(B, probes=0), ValueError, "probes: expected at least 1, got 0"),
     (lambda inv: inv.error_estimate(B, probes=65), ValueError, "probes: expected at most 64, got 65"),
     (lambda inv: inv.error_estimate(B, probes=1.5), TypeError, "probes: expected an integer, got float"),

@@ -209,12 +209,6 @@ def test_one_output_takes_a_vector(layout, dtype):
         assert bits(fastbp.loss_and_gradient(net, X, stored(t, layout))) == expected
 
 
-def test_masks_are_not_looked_at():
-    X = np.ma.array(np.ones((2, 4)), mask=[[1, 0, 0, 0]] * 2)
-    net = network(chain(4, 5, 3))
-    assert bits(net(X)) == bits(net(np.ones((2, 4))))
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zero_strides(dtype):
     net = network(chain(4, 5, 3), dtype)

@@ -1,9 +1,11 @@
 """The operators: products with matrices that are known, and what SciPy makes of them."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
+import scipy
 from scipy.sparse import linalg
 
 import fastbp
@@ -12,6 +14,7 @@ from curvature import OUTPUTS, SMALL, divided, known, name_of, weights
 from fastbp import GaussNewtonOperator, HessianOperator
 from util import DTYPES, assert_close, tolerance
 
+SCIPY = tuple(int(number) for number in scipy.__version__.split(".")[:2])
 OPERATORS = (HessianOperator, GaussNewtonOperator)
 DENSE = {HessianOperator: fastbp.hessian, GaussNewtonOperator: fastbp.gauss_newton}
 LARGE = ("odd_widths", "wide", "widest", "tied_wide", "shared_many_groups", "conv2d_many_channels")
@@ -107,12 +110,28 @@ def test_forms_of_a_product(dtype, operator):
         np.testing.assert_array_equal(op @ V[:, k], expected[:, k])
         np.testing.assert_array_equal(op @ V[:, k : k + 1], expected[:, k : k + 1])
         np.testing.assert_array_equal(op.matvec(V[:, k]), expected[:, k])
-        np.testing.assert_array_equal(op.matvec(V[:, k : k + 1]), expected[:, k : k + 1])
         np.testing.assert_array_equal(op.rmatvec(V[:, k]), expected[:, k])
         np.testing.assert_array_equal(op(V[:, k]), expected[:, k])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Calling `matvec` on 'column vectors'", FutureWarning)  # by SciPy 1.18
+        np.testing.assert_array_equal(op.matvec(V[:, :1]), expected[:, :1])
     assert (op @ V[:, :0]).shape == (P, 0)
     assert (op @ V[:, 0]).dtype == dtype
     np.testing.assert_array_equal(V, columns(P, 6, "float32"))
+
+
+@pytest.mark.skipif(SCIPY < (1, 18), reason="SciPy passes more dimensions from 1.18 on")
+@both
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (2, 3), (3, 1, 2), (0,)])
+def test_many_vectors_at_once(operator, shape):
+    net, X, T = known("tied_deep").batch("float64", 9)
+    op = operator(net, X, T)
+    rows = columns(net.n_parameters, 6, "float64").T[: np.prod(shape)].reshape(*shape, net.n_parameters)
+    expected = (op @ rows.reshape(-1, net.n_parameters).T).T.reshape(rows.shape)
+    np.testing.assert_array_equal(op.matvec(rows), expected)
+    np.testing.assert_array_equal(op.rmatvec(rows), expected)
+    if rows.ndim > 2:
+        np.testing.assert_array_equal(op.matmat(rows.swapaxes(-1, -2)), expected.swapaxes(-1, -2))
 
 
 @both

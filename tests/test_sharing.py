@@ -119,6 +119,25 @@ def test_shown_as_they_are_made():
     assert repr(Shared(3, 2, 4, "tanh")) == "Shared(3, 2, 4, 'tanh')"
 
 
+def test_long_chains_of_ties_are_shown_in_part():
+    """By their outermost ties; eight of them, or fewer, as they are made."""
+    affine = Affine(2, 3, "tanh")
+    ties = [affine]
+    for n in range(100_000):
+        ties.append(Tied(ties[-1], "relu" if n % 2 else "identity", bias=n % 3 == 0))
+    for n in range(1, 9):
+        shown = eval(repr(ties[n]), vars(fastbp))
+        assert repr(shown) == repr(ties[n])
+        assert "..." not in repr(ties[n])
+    last = repr(ties[-1])
+    assert last.startswith("Tied(Tied(Tied(Tied(Tied(Tied(Tied(Tied(..., '")
+    assert last.count("Tied(") == 8
+    net = Network(ties[:2000], init="zeros")
+    assert len(repr(net)) < 2000 * 300
+    with pytest.raises(ValueError, match=r"^layers: expected layer 1 to be tied to a layer of the network, got Tied\("):
+        Network(ties[-1:])
+
+
 def test_chain_of_ties_of_any_length():
     layer = square = Affine(3, 3, "tanh")
     for _ in range(5001):

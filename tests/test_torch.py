@@ -163,3 +163,22 @@ def test_ties_and_nan_in_maxima(dtype):
         np.testing.assert_array_equal(gradient, rows(x.grad)[n])
     X[np.random.default_rng(1).random(X.shape) < 0.1] = np.nan
     np.testing.assert_array_equal(net(X), rows(F.max_pool2d(images(X, pool.image_shape), 3, 2, 1)))
+
+
+@pytest.mark.parametrize("output", ["identity", "softmax", "sigmoid"])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_factors(output, reduction):
+    """Those of the README's table."""
+    net, N, K = network([Affine(4, 3, output)]), 7, 3
+    X, T = data(net, N)
+    x, (W, b) = torch.from_numpy(X), (torch.from_numpy(a[0].copy()).requires_grad_() for a in (net.weights, net.biases))
+    loss, factor = {
+        "identity": (F.mse_loss, {"sum": 2, "mean": 2 / (N * K)}),
+        "softmax": (F.cross_entropy, {"sum": 1, "mean": 1 / N}),
+        "sigmoid": (F.binary_cross_entropy_with_logits, {"sum": 1, "mean": 1 / (N * K)}),
+    }[output]
+    theirs = loss(x @ W + b, torch.from_numpy(T), reduction=reduction)
+    theirs.backward()
+    ours, gradient = fastbp.loss_and_gradient(net, X, T)
+    assert_close(factor[reduction] * ours, theirs.item(), "float64", N * K)
+    assert_close(factor[reduction] * gradient[:12].reshape(4, 3), W.grad.numpy(), "float64", N * K)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import fastbp_c.affine as kernels
 from fastbp._boundary.convert import common_dtype, output_array, real_array
-from fastbp._boundary.memory import new_array
+from fastbp._boundary.memory import new_array, new_like
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from fastbp._boundary.names import Activation
 
 
 def affine(X: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -78,6 +78,8 @@ def affine_backward(
     ------
     TypeError, ValueError, OverflowError
         If shapes do not fit together, or an argument is not an array of real numbers.
+    MemoryError
+        If a result does not fit.
 
     Notes
     -----
@@ -85,14 +87,13 @@ def affine_backward(
     """
     dtype = common_dtype(dY, X, W)
     dY, X, W = real_array("dY", dY, dtype, 2), real_array("X", X, dtype, 2), real_array("W", W, dtype, 2)
-    dX = np.empty(X.shape, dtype) if need_dX else None
-    dW = np.empty(W.shape, dtype)
-    db = new_array("db", W.shape[1:], dtype)  # unlike the others it may be far larger than any argument
+    dX = new_like("dX", X) if need_dX else None
+    dW, db = new_like("dW", W), new_array("db", W.shape[1:], dtype)
     kernels.affine_backward(dY, X, W, dX, dW, db)
     return dX, dW, db
 
 
-def delta_backward(delta_next: ArrayLike, W_next: ArrayLike, a: ArrayLike, activation: str) -> NDArray[Any]:
+def delta_backward(delta_next: ArrayLike, W_next: ArrayLike, a: ArrayLike, activation: Activation) -> NDArray[Any]:
     """Take the error signal one layer down: ``h'(a) * (delta_next W_nextᵀ)``.
 
     Parameters
@@ -114,6 +115,8 @@ def delta_backward(delta_next: ArrayLike, W_next: ArrayLike, a: ArrayLike, activ
     ------
     TypeError, ValueError, OverflowError
         If shapes do not fit together, an argument is not an array of real numbers, or the name is unknown.
+    MemoryError
+        If the result does not fit.
 
     Notes
     -----
@@ -122,6 +125,6 @@ def delta_backward(delta_next: ArrayLike, W_next: ArrayLike, a: ArrayLike, activ
     dtype = common_dtype(delta_next, W_next, a)
     delta_next = real_array("delta_next", delta_next, dtype, 2)
     W_next, a = real_array("W_next", W_next, dtype, 2), real_array("a", a, dtype, 2)
-    delta, work = np.empty(a.shape, dtype), np.empty(a.shape, dtype)
+    delta, work = new_like("delta", a), new_like("delta", a)
     kernels.delta_backward(delta_next, W_next, a, activation, delta, work)
     return delta

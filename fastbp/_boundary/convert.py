@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp._boundary.foreign import check_real, plain_array, refuse_masked
 from fastbp._boundary.memory import new_array
 from fastbp_c.boundary.arrays import all_float32, fits
 
@@ -29,8 +30,20 @@ def real_array(name: str, x: ArrayLike, dtype: np.dtype[Any], ndim: int) -> NDAr
     array = as_numbers(name, x)
     if array.ndim != ndim:
         what = "a matrix (2 dimensions)" if ndim == 2 else "a vector (1 dimension)"
-        raise ValueError(f"{name}: expected {what}, got shape {array.shape}")
+        raise ValueError(f"{name}: expected {what}, got shape {array.shape}{_as_rows(name, array, ndim)}")
     return cast(name, array, dtype)
+
+
+def _as_rows(name: str, array: NDArray[Any], ndim: int) -> str:
+    """How a batch is made of images, or of a single sample."""
+    batch = name.split()[-1]
+    if ndim != 2 or batch not in ("X", "T"):
+        return ""
+    if array.ndim > 2:
+        return f"; {batch}.reshape(len({batch}), -1) makes a row of each sample"
+    if array.ndim == 1 and batch == "X":
+        return "; X[None] is one sample, X[:, None] are samples of one number"
+    return ""
 
 
 def cast(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -56,17 +69,15 @@ def output_array(x: Any) -> NDArray[Any]:
     """`x`, which a caller passed as `out`; the kernels look at its dtype and shape."""
     if not isinstance(x, np.ndarray):
         raise TypeError(f"out: expected an array to write to, got {type(x).__name__}")
+    if type(x) is not np.ndarray:
+        refuse_masked("out", x)
     return x
 
 
 def as_numbers(name: str, x: ArrayLike) -> NDArray[Any]:
     """`x` as an array of real numbers of whatever dtype; TypeError if it holds anything else."""
-    try:
-        array = np.asarray(x)
-    except ValueError:
-        raise ValueError(f"{name}: expected rows of equal length, got a ragged {type(x).__name__}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
+    array = plain_array(name, x)
+    check_real(name, array)
     return array
 
 
@@ -114,11 +125,19 @@ def network_dtype(dtype: Any) -> np.dtype[Any]:
 
 def random_generator(seed: Any) -> np.random.Generator:
     """NumPy's generator for a seed; one that is a generator already is used, and moves on."""
+    kind: type[Exception] = TypeError
     try:
-        return np.random.default_rng(seed)
+        if not _is_nested(seed):  # NumPy follows lists in lists until the stack overflows
+            return np.random.default_rng(seed)
+    except (MemoryError, RecursionError):  # which say nothing about the seed
+        raise
     except Exception as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"seed: expected None, a non-negative integer or a Generator, got {shown(seed)}") from None
+    raise kind(f"seed: expected None, a non-negative integer or a Generator, got {shown(seed)}")
+
+
+def _is_nested(seed: Any) -> bool:
+    return isinstance(seed, (list, tuple)) and any(isinstance(part, (list, tuple, np.ndarray)) for part in seed)
 
 
 def shown(value: Any) -> str:

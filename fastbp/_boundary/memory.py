@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CACHE_LINE = 64
+UNNOTICED = 1 << 26  # bytes: a smaller result is taken without a look at the memory there is
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An uninitialized array; MemoryError with both numbers of bytes if the machine has no room for it."""
     needed = math.prod(shape) * dtype.itemsize
-    if needed > 1 << 26:  # not worth a look below 64 MiB
+    if needed > UNNOTICED:
         available = available_bytes()
         if needed > available:
             raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got {available} available")
@@ -29,6 +31,11 @@ def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArra
         raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got none") from None
 
 
+def new_like(what: str, x: NDArray[Any]) -> NDArray[Any]:
+    """An uninitialized array of the shape and dtype of `x`, which is C-contiguous; for small ones without any delay."""
+    return np.empty_like(x) if x.size * 8 <= UNNOTICED else new_array(what, x.shape, x.dtype)
+
+
 def new_square(what: str, n: int) -> NDArray[Any]:
     """An uninitialized (n, n) array of float64 that begins on a cache line, as vectors like it."""
     room = new_array(what, (n * n + CACHE_LINE // 8,), np.dtype(np.float64))
@@ -36,22 +43,76 @@ def new_square(what: str, n: int) -> NDArray[Any]:
     return room[start : start + n * n].reshape(n, n)
 
 
+def new_units(what: str, places: NDArray[Any], n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Rows of n numbers, each a 1 at one of the places and 0 everywhere else."""
+    units = new_array(what, (places.size, n), dtype)
+    units[...] = 0
+    units[np.arange(places.size), places] = 1
+    return units
+
+
 def available_bytes() -> int:
     """Memory that can be had without swapping, as far as the system tells; what it has in all otherwise."""
     if sys.platform == "win32":
         return _windows_bytes()
-    found = []
     try:
-        meminfo = Path("/proc/meminfo").read_text()
-        found.append(int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024)
+        free = int((PROC / "meminfo").read_text().split("MemAvailable:")[1].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    try:  # a container's own limit
-        group = Path("/sys/fs/cgroup")
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    return max(0, min(found))
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(0, min([free, *_group_bytes()]))
+
+
+class _Accounts(NamedTuple):
+    """Where a version of Linux' control groups keeps what is allowed and used, and what of it the page cache has."""
+
+    folder: str
+    limit: str
+    usage: str
+    cache: tuple[str, ...]
+
+
+# With those below a group counted in, as its usage does.
+UNIFIED = _Accounts("", "memory.max", "memory.current", ("active_file", "inactive_file"))
+LEGACY = _Accounts(
+    "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file")
+)
+
+
+def _group_bytes() -> list[int]:
+    """What every control group around this process (a container, a batch job) has left."""
+    try:
+        lines = (PROC / "self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        accounts = LEGACY if controllers else UNIFIED
+        top = CGROUP / accounts.folder
+        inner = top / path.lstrip("/")
+        # In a container the path may be the host's, and the files of its own group are at the top.
+        for group in (inner, *inner.parents):
+            found += _left_in(group, accounts)
+            if group == top:
+                break
+    return found
+
+
+def _left_in(group: Path, accounts: _Accounts) -> list[int]:
+    """What a group has left, in a list; nothing if it has no limit.
+
+    Files that were read or written stay in memory, are counted as used, and make room as soon as somebody needs it:
+    both lists of their pages, as in the kernel's own MemAvailable. (The `cache` and `file` of the statistics would be
+    too much, since they have shared memory, which can only be swapped.)
+    """
+    try:
+        limit, used = (int((group / name).read_text()) for name in (accounts.limit, accounts.usage))
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return [limit - used + sum(int(statistics.get(name, 0)) for name in accounts.cache)]
+    except (OSError, ValueError):  # "max" is no number
+        return []
 
 
 def _windows_bytes() -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp._boundary.convert import output_array, real_array
-from fastbp._boundary.memory import new_array
+from fastbp._boundary.memory import new_array, new_units
 from fastbp._derivatives.first_order import batch, check_network
 from fastbp_c.derivatives import diagonal as _diagonal
 from fastbp_c.derivatives import hessian as _hessian
@@ -18,6 +18,7 @@ from fastbp_c.derivatives.operator import Products
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from fastbp._boundary.names import Loss, Method, Of, Reduction
     from fastbp._networks.network import Network
 
 COLUMNS = 64  # of a matrix that are computed at once, where products are the cheapest way to it, and
@@ -64,12 +65,12 @@ def jacobian(net: Network, X: ArrayLike, *, out: NDArray[Any] | None = None) -> 
     X = real_array("X", X, net.dtype, 2)
     if out is None:
         out = new_array("jacobian", (X.shape[0], net.n_outputs, net.n_inputs), net.dtype)
-    _jacobian.jacobian(net._plan, net.parameters, X, output_array(out))
+    _jacobian.jacobian(net._plan, net._parameters, X, output_array(out))
     return out
 
 
 def parameter_jacobian(
-    net: Network, X: ArrayLike, *, of: str = "output", out: NDArray[Any] | None = None
+    net: Network, X: ArrayLike, *, of: Of = "output", out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     """Compute the derivatives of the outputs with respect to the parameters.
 
@@ -108,7 +109,7 @@ def parameter_jacobian(
     X = real_array("X", X, net.dtype, 2)
     if out is None:
         out = new_array("parameter_jacobian", (X.shape[0], net.n_outputs, net.n_parameters), net.dtype)
-    _jacobian.parameter_jacobian(net._plan, net.parameters, X, of == "preactivation", output_array(out))
+    _jacobian.parameter_jacobian(net._plan, net._parameters, X, of == "preactivation", output_array(out))
     return out
 
 
@@ -117,8 +118,8 @@ def hessian(
     X: ArrayLike,
     T: ArrayLike,
     *,
-    loss: str | None = None,
-    reduction: str = "sum",
+    loss: Loss | None = None,
+    reduction: Reduction = "sum",
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -164,8 +165,8 @@ def gauss_newton(
     X: ArrayLike,
     T: ArrayLike,
     *,
-    loss: str | None = None,
-    reduction: str = "sum",
+    loss: Loss | None = None,
+    reduction: Reduction = "sum",
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -203,9 +204,9 @@ def hessian_diagonal(
     X: ArrayLike,
     T: ArrayLike,
     *,
-    method: str = "exact",
-    loss: str | None = None,
-    reduction: str = "sum",
+    method: Method = "exact",
+    loss: Loss | None = None,
+    reduction: Reduction = "sum",
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -246,7 +247,7 @@ def hessian_diagonal(
         raise ValueError(f"method: expected 'exact' or 'approximate', got {method!r}")
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     out = _result("hessian_diagonal", net, (net.n_parameters,), out)
-    arguments = net._plan, net.parameters, X, T, weight, loss, scale, False
+    arguments = net._plan, net._parameters, X, T, weight, loss, scale, False
     if method == "approximate" or net._plan.factors(loss):
         _diagonal.diagonal(*arguments, method == "approximate", out)
     elif _hessian.route(net._plan, False, False) == "pairs":
@@ -261,8 +262,8 @@ def gauss_newton_diagonal(
     X: ArrayLike,
     T: ArrayLike,
     *,
-    loss: str | None = None,
-    reduction: str = "sum",
+    loss: Loss | None = None,
+    reduction: Reduction = "sum",
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -292,9 +293,9 @@ def gauss_newton_diagonal(
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     out = _result("gauss_newton_diagonal", net, (net.n_parameters,), out)
     if net._plan.repeats:
-        _outer_product.outer_product(net._plan, net.parameters, X, T, weight, loss, scale, out)
+        _outer_product.outer_product(net._plan, net._parameters, X, T, weight, loss, scale, out)
     else:
-        _diagonal.diagonal(net._plan, net.parameters, X, T, weight, loss, scale, True, False, out)
+        _diagonal.diagonal(net._plan, net._parameters, X, T, weight, loss, scale, True, False, out)
     return out
 
 
@@ -303,8 +304,8 @@ def _matrix(
     net: Network,
     X: ArrayLike,
     T: ArrayLike,
-    loss: str | None,
-    reduction: str,
+    loss: Loss | None,
+    reduction: Reduction,
     sample_weight: ArrayLike | None,
     out: NDArray[Any] | None,
     gauss_newton: bool,
@@ -312,7 +313,7 @@ def _matrix(
     """Either matrix, by the cheapest way."""
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     out = _result(what, net, (net.n_parameters, net.n_parameters), out)
-    arguments = net._plan, net.parameters, X, T, weight, loss, scale
+    arguments = net._plan, net._parameters, X, T, weight, loss, scale
     route = _hessian.route(net._plan, gauss_newton, True)
     if route == "pairs":
         _hessian.curvature(*arguments, gauss_newton, out)
@@ -340,9 +341,8 @@ def _by_products(arguments: tuple[Any, ...], out: NDArray[Any]) -> None:
     step = max(1, min(COLUMNS, ROOM // max(1, P)))
     for start in range(0, P, step):
         some = np.arange(start, min(start + step, P))
-        units = np.zeros((some.size, P), parameters.dtype)
-        units[np.arange(some.size), some] = 1
-        rows = out[start : start + some.size] if out.ndim == 2 else np.empty_like(units)
+        units = new_units("products", some, P, parameters.dtype)
+        rows = out[start : start + some.size] if out.ndim == 2 else new_array("products", units.shape, units.dtype)
         products.multiply(units, rows)
         if out.ndim == 1:
             out[some] = rows[np.arange(some.size), some]

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp._boundary.convert import as_numbers, cast, output_array, real_array
-from fastbp._boundary.memory import new_array
+from fastbp._boundary.memory import new_array, new_like
 from fastbp._networks.network import Network
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from fastbp._boundary.names import Loss, Reduction
 
 
 def loss(
@@ -19,8 +21,8 @@ def loss(
     X: ArrayLike,
     T: ArrayLike,
     *,
-    loss: str | None = None,
-    reduction: str = "sum",
+    loss: Loss | None = None,
+    reduction: Reduction = "sum",
     sample_weight: ArrayLike | None = None,
 ) -> float:
     """Compute the error of a batch.
@@ -31,7 +33,7 @@ def loss(
     X : array_like of shape (N, D)
         One sample a row.
     T : array_like of shape (N, K)
-        Targets. For a softmax output also (N,) integer class labels; for one output also (N,).
+        Targets. For a softmax output also (N,) or (N, 1) integer class labels; for one output also (N,).
     loss : {"squared_error", "binary_cross_entropy", "cross_entropy"}, optional
         ½ Σ (y - t)², for any output; for sigmoid and softmax outputs, and their default, the cross-entropies.
     reduction : {"sum", "mean"}, optional
@@ -63,7 +65,7 @@ def loss(
     5.0
     """
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
-    return scale * net._plan.loss(net.parameters, X, T, weight, loss)
+    return scale * net._plan.loss(net._parameters, X, T, weight, loss)
 
 
 def loss_and_gradient(
@@ -71,8 +73,8 @@ def loss_and_gradient(
     X: ArrayLike,
     T: ArrayLike,
     *,
-    loss: str | None = None,
-    reduction: str = "sum",
+    loss: Loss | None = None,
+    reduction: Reduction = "sum",
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> tuple[float, NDArray[Any]]:
@@ -96,6 +98,8 @@ def loss_and_gradient(
     ------
     TypeError, ValueError, OverflowError
         If an argument is not as above.
+    MemoryError
+        If (P,) does not fit.
 
     Notes
     -----
@@ -110,8 +114,8 @@ def loss_and_gradient(
     """
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     if out is None:
-        out = np.empty(net.n_parameters, net.dtype)
-    value = net._plan.loss_and_gradient(net.parameters, X, T, weight, loss, scale, output_array(out))
+        out = new_like("loss_and_gradient", net._parameters)
+    value = net._plan.loss_and_gradient(net._parameters, X, T, weight, loss, scale, output_array(out))
     return scale * value, out
 
 
@@ -120,8 +124,8 @@ def per_sample_gradients(
     X: ArrayLike,
     T: ArrayLike,
     *,
-    loss: str | None = None,
-    reduction: str = "sum",
+    loss: Loss | None = None,
+    reduction: Reduction = "sum",
     sample_weight: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
@@ -153,23 +157,27 @@ def per_sample_gradients(
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
     if out is None:
         out = new_array("per_sample_gradients", (X.shape[0], net.n_parameters), net.dtype)
-    net._plan.per_sample_gradients(net.parameters, X, T, weight, loss, scale, output_array(out))
+    net._plan.per_sample_gradients(net._parameters, X, T, weight, loss, scale, output_array(out))
     return out
 
 
 def targets(net: Network, T: ArrayLike, rows: int, name: str = "T") -> NDArray[Any]:
     """`T` as an (N, K) array of the network's dtype: class labels become rows of 0 and 1."""
-    if type(T) is np.ndarray and T.ndim == 2:
+    if type(T) is np.ndarray and T.ndim == 2 and (T.shape[1] != 1 or net.n_outputs == 1):
         return real_array(name, T, net.dtype, 2)
     array = as_numbers(name, T)
-    if array.ndim != 1:
+    softmax, column = net.layers[-1].activation == "softmax", array.ndim == 2 and array.shape[1] == 1
+    if array.ndim != 1 and not (softmax and column and net.n_outputs > 1):
         return real_array(name, array, net.dtype, 2)
-    if net.layers[-1].activation == "softmax" and array.dtype.kind in "iu":
+    if softmax and array.dtype.kind in "iu":
         return _one_hot(net, array, rows, name)
     if net.n_outputs == 1:
         return cast(name, array.reshape(-1, 1), net.dtype)
-    labels = " or (N,) integer class labels" if net.layers[-1].activation == "softmax" else ""
-    raise ValueError(f"{name}: expected shape (N, {net.n_outputs}){labels}, got {array.dtype} of shape {array.shape}")
+    labels = " or (N,) integer class labels" if softmax else ""
+    how = f"; {name.split()[-1]}.astype(int) makes labels of whole numbers" if softmax else ""
+    raise ValueError(
+        f"{name}: expected shape (N, {net.n_outputs}){labels}, got {array.dtype} of shape {array.shape}{how}"
+    )
 
 
 def _one_hot(net: Network, labels: NDArray[Any], rows: int, name: str) -> NDArray[Any]:
@@ -180,7 +188,7 @@ def _one_hot(net: Network, labels: NDArray[Any], rows: int, name: str) -> NDArra
         raise ValueError(f"{name}: expected class labels from 0 to {net.n_outputs - 1}, got {wrong}")
     rows_of = new_array(name, (rows, net.n_outputs), net.dtype)
     rows_of[...] = 0
-    rows_of[np.arange(rows), labels] = 1
+    rows_of[np.arange(rows), labels.reshape(-1)] = 1
     return rows_of
 
 
@@ -191,7 +199,7 @@ def check_network(net: Any) -> None:
 
 
 def batch(
-    net: Network, X: ArrayLike, T: ArrayLike, reduction: str, sample_weight: ArrayLike | None
+    net: Network, X: ArrayLike, T: ArrayLike, reduction: Reduction, sample_weight: ArrayLike | None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, float]:
     """The arguments as the kernels take them, and what the sum is multiplied by."""
     check_network(net)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from fastbp._boundary.convert import as_numbers, cast, shown, whole_number
-from fastbp._boundary.memory import new_array
+from fastbp._boundary.foreign import refuse_masked
+from fastbp._boundary.memory import new_array, new_units
 from fastbp._derivatives.first_order import batch
 from fastbp_c.derivatives.operator import Products
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from fastbp._boundary.names import Loss, Reduction
     from fastbp._networks.network import Network
 
 BLOCK = 64  # columns of a dense block computed at once, and
@@ -26,33 +29,47 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
 
     _gauss_newton = False
 
-    def __init__(
+    def _set_up(
         self,
         net: Network,
         X: ArrayLike,
         T: ArrayLike,
-        *,
-        loss: str | None = None,
-        reduction: str = "sum",
-        sample_weight: ArrayLike | None = None,
+        loss: Loss | None,
+        reduction: Reduction,
+        sample_weight: ArrayLike | None,
     ) -> None:
         x, t, weight, scale = batch(net, X, T, reduction, sample_weight)
         if weight is not None:
             weight = weight.copy()
         self._layers, self._architecture = net.layers, net._architecture
         self._products = Products(
-            net._plan, net.parameters.copy(), x.copy(), t.copy(), weight, loss, scale, self._gauss_newton
+            net._plan, net._parameters.copy(), x.copy(), t.copy(), weight, loss, scale, self._gauss_newton
         )
-        super().__init__(net.dtype, (net.n_parameters, net.n_parameters))
+        LinearOperator.__init__(self, net.dtype, (net.n_parameters, net.n_parameters))
+
+    def dot(self, x: Any) -> Any:
+        """The product with a vector or with columns; ``op @ x``."""
+        refuse_masked("v", x)  # SciPy would pass on the numbers under the mask
+        return super().dot(x)
+
+    def __rmul__(self, x: Any) -> Any:
+        refuse_masked("v", x)
+        return super().__rmul__(x)
 
     def _matmat(self, V: ArrayLike) -> NDArray[Any]:
-        rows = cast("V", as_numbers("V", V).T, self.dtype)
-        out = new_array("operator", rows.shape, self.dtype)
-        self._products.multiply(rows, out)
-        return out.T
+        return self._rows_times("V", as_numbers("V", V).swapaxes(-1, -2)).swapaxes(-1, -2)
 
     def _matvec(self, v: ArrayLike) -> NDArray[Any]:
-        return self._matmat(as_numbers("v", v).reshape(-1, 1))[:, 0]
+        rows = as_numbers("v", v)
+        return self._rows_times("v", rows.reshape(-1) if rows.shape == (self.shape[0], 1) else rows)
+
+    def _rows_times(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """The product of every row (..., P), of which SciPy passes any number of dimensions from 1.18 on."""
+        rows = cast(name, rows, self.dtype)
+        out = new_array("operator", rows.shape, self.dtype)
+        flat = math.prod(rows.shape[:-1]), rows.shape[-1]
+        self._products.multiply(rows.reshape(flat), out.reshape(flat))
+        return out
 
     def _adjoint(self) -> CurvatureOperator:
         return self
@@ -98,9 +115,8 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
         step = max(1, min(BLOCK, ROOM // max(1, self.shape[0])))
         for start in range(0, columns.size, step):
             some = columns[start : start + step]
-            units = np.zeros((some.size, self.shape[0]), self.dtype)
-            units[np.arange(some.size), some] = 1
-            products = np.empty_like(units)
+            units = new_units("block", some, self.shape[0], self.dtype)
+            products = new_array("block", units.shape, self.dtype)
             self._products.multiply(units, products)
             block[:, start : start + step] = products[:, rows].T
 
@@ -157,6 +173,18 @@ class HessianOperator(CurvatureOperator):
     True
     """
 
+    def __init__(
+        self,
+        net: Network,
+        X: ArrayLike,
+        T: ArrayLike,
+        *,
+        loss: Loss | None = None,
+        reduction: Reduction = "sum",
+        sample_weight: ArrayLike | None = None,
+    ) -> None:
+        self._set_up(net, X, T, loss, reduction, sample_weight)
+
 
 class GaussNewtonOperator(CurvatureOperator):
     """The generalized Gauss-Newton matrix as a `scipy.sparse.linalg.LinearOperator`; it is never formed.
@@ -189,3 +217,15 @@ class GaussNewtonOperator(CurvatureOperator):
     """
 
     _gauss_newton = True
+
+    def __init__(
+        self,
+        net: Network,
+        X: ArrayLike,
+        T: ArrayLike,
+        *,
+        loss: Loss | None = None,
+        reduction: Reduction = "sum",
+        sample_weight: ArrayLike | None = None,
+    ) -> None:
+        self._set_up(net, X, T, loss, reduction, sample_weight)

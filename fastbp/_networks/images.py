@@ -7,7 +7,8 @@ images, ``images.reshape(N, -1)`` makes the rows.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from fastbp._boundary.convert import LARGEST_DIMENSION, shown, too_large, whole_number
 from fastbp._boundary.memory import new_array
 from fastbp._networks.layers import Layer, layer_size
+
+if TYPE_CHECKING:
+    from fastbp._boundary.names import Activation
 
 
 class ImageLayer(Layer):
@@ -120,22 +124,12 @@ class Convolution(ImageLayer):
     )  # fmt: skip
     _POSITIONAL = 4
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        activation: str = "identity",
-        *,
-        image_shape: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        bias: bool = True,
+    def _set_convolution(
+        self, in_channels: int, out_channels: int, kernel_size: Any, activation: Activation, bias: bool, **window: Any
     ) -> None:
         self._in_channels = layer_size("in_channels", in_channels)
         self._out_channels = layer_size("out_channels", out_channels)
-        self._set_window(self._in_channels, image_shape, kernel_size, stride=stride, padding=padding, dilation=dilation)
+        self._set_window(self._in_channels, kernel_size=kernel_size, **window)
         self._set_channels("out_channels", self._out_channels)
         if math.prod(self._kernel_size) * self._in_channels > LARGEST_DIMENSION:
             raise too_large("kernel_size", math.prod(self._kernel_size) * self._in_channels, "numbers in a patch ")
@@ -207,6 +201,24 @@ class Conv1d(Convolution):
     _NAME = "conv1d"
     _AXES = ("length",)
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        activation: Activation = "identity",
+        *,
+        image_shape: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        bias: bool = True,
+    ) -> None:
+        self._set_convolution(
+            in_channels, out_channels, kernel_size, activation, bias,
+            image_shape=image_shape, stride=stride, padding=padding, dilation=dilation,
+        )  # fmt: skip
+
 
 class Conv2d(Convolution):
     """A convolution over images: one affine layer applied to every patch.
@@ -261,6 +273,24 @@ class Conv2d(Convolution):
     __slots__ = ()
     _NAME = "conv2d"
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        activation: Activation = "identity",
+        *,
+        image_shape: Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        bias: bool = True,
+    ) -> None:
+        self._set_convolution(
+            in_channels, out_channels, kernel_size, activation, bias,
+            image_shape=image_shape, stride=stride, padding=padding, dilation=dilation,
+        )  # fmt: skip
+
 
 class Pool(ImageLayer):
     """What pools have in common: no parameters, channels by themselves."""
@@ -270,7 +300,7 @@ class Pool(ImageLayer):
     _POSITIONAL = 1
     _DEFAULTS: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, kernel_size: Any, *, image_shape: Any, stride: Any = None, padding: Any = 0) -> None:
+    def _set_pool(self, kernel_size: Any, image_shape: Any, stride: Any, padding: Any) -> None:
         stride = kernel_size if stride is None else stride
         channels = self._set_window(None, image_shape, kernel_size, stride=stride, padding=padding, dilation=1)
         self._set_channels("image_shape", channels)
@@ -314,6 +344,16 @@ class AveragePool2d(Pool):
     _NAME = "average_pool2d"
     _KIND = "average"
 
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        *,
+        image_shape: Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+    ) -> None:
+        self._set_pool(kernel_size, image_shape, stride, padding)
+
 
 class MaxPool2d(Pool):
     """The largest number of every window of an image, channel by channel. It has no parameters.
@@ -346,6 +386,16 @@ class MaxPool2d(Pool):
     __slots__ = ()
     _NAME = "max_pool2d"
     _KIND = "maximum"
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        *,
+        image_shape: Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+    ) -> None:
+        self._set_pool(kernel_size, image_shape, stride, padding)
 
 
 def is_sequence(value: Any) -> bool:

@@ -10,6 +10,11 @@ from fastbp_c.networks.activation import ACTIVATIONS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastbp._boundary.names import Activation
+
+
+SHOWN_TIES = 8
+
 
 class Layer:
     """What all layers have in common; make one of its subclasses.
@@ -35,7 +40,7 @@ class Layer:
         if not isinstance(bias, bool):
             raise TypeError(f"bias: expected True or False, got {type(bias).__name__}")
         self._n_in, self._n_out = n_in, n_out
-        self._activation: str = activation
+        self._activation: Activation = activation
         self._bias = bias
 
     @property
@@ -49,7 +54,7 @@ class Layer:
         return self._n_out
 
     @property
-    def activation(self) -> str:
+    def activation(self) -> Activation:
         """Name of the activation."""
         return self._activation
 
@@ -92,13 +97,17 @@ class Layer:
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._OPTIONS}
 
-    def __repr__(self) -> str:
+    def _call(self, options: dict[str, Any]) -> str:
+        """The call that makes a layer of these options."""
         shown = [
             repr(value) if place < self._POSITIONAL else f"{name}={value!r}"
-            for place, (name, value) in enumerate(self._options().items())
+            for place, (name, value) in enumerate(options.items())
             if name not in self._DEFAULTS or value != self._DEFAULTS[name]
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __repr__(self) -> str:
+        return self._call(self._options())
 
 
 class Affine(Layer):
@@ -138,7 +147,7 @@ class Affine(Layer):
     _NAME = "affine"
     _OPTIONS = ("n_in", "n_out", "activation", "bias")
 
-    def __init__(self, n_in: int, n_out: int, activation: str = "identity", *, bias: bool = True) -> None:
+    def __init__(self, n_in: int, n_out: int, activation: Activation = "identity", *, bias: bool = True) -> None:
         self._set_up(layer_size("n_in", n_in), layer_size("n_out", n_out), activation, bias)
 
 
@@ -183,7 +192,9 @@ class Shared(Layer):
     _OPTIONS = ("n_in", "n_out", "groups", "activation", "bias")
     _POSITIONAL = 4
 
-    def __init__(self, n_in: int, n_out: int, groups: int, activation: str = "identity", *, bias: bool = True) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, groups: int, activation: Activation = "identity", *, bias: bool = True
+    ) -> None:
         n_in, n_out = layer_size("n_in", n_in), layer_size("n_out", n_out)
         self._group_count = layer_size("groups", groups)
         for name, size in (("n_in", n_in), ("n_out", n_out)):
@@ -244,7 +255,7 @@ class Tied(Layer):
     _OPTIONS = ("layer", "activation", "bias")
     _POSITIONAL = 2
 
-    def __init__(self, layer: Layer, activation: str = "identity", *, bias: bool = True) -> None:
+    def __init__(self, layer: Layer, activation: Activation = "identity", *, bias: bool = True) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"layer: expected a layer such as Affine, got {type(layer).__name__}")
         owner, transposed = layer._owner()
@@ -258,6 +269,17 @@ class Tied(Layer):
     def layer(self) -> Layer:
         """The layer whose matrix this one uses."""
         return self._layer
+
+    def __repr__(self) -> str:
+        """The call, with no more than so many ties in one another: a chain of them may be of any length."""
+        ties = [self]
+        while len(ties) < SHOWN_TIES and isinstance(ties[-1]._layer, Tied):
+            ties.append(ties[-1]._layer)
+        owner = ties[-1]._layer
+        text = "..." if isinstance(owner, Tied) else repr(owner)
+        for tie in reversed(ties):
+            text = tie._call({**tie._options(), "layer": _Text(text)})
+        return text
 
     def _owner(self) -> tuple[Layer, bool]:
         return self._owned
@@ -274,6 +296,13 @@ class Tied(Layer):
 
     def _taps(self) -> NDArray[Any] | None:
         return self._owned[0]._taps()
+
+
+class _Text(str):
+    """What is shown as it is."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
 
 
 def layer_size(name: str, value: Any) -> int:

@@ -13,6 +13,7 @@ from fastbp._boundary.memory import new_array
 from fastbp._networks.architecture import arrange, checked_layers, describe, layers_of, specification
 from fastbp._networks.files import FORMAT, read_network, write_network
 from fastbp._networks.layers import Affine, Layer, check_activation, layer_size
+from fastbp._networks.views import Views
 from fastbp_c.networks.plan import Plan
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastbp._boundary.files import Content
+    from fastbp._boundary.names import Activation, DType, HiddenActivation, Initialization
+    from fastbp._networks.architecture import Use
 
 INITIALIZERS = ("glorot_uniform", "he_uniform", "zeros")
 HE_ACTIVATIONS = ("relu", "leaky_relu", "softplus", "gelu", "silu")
@@ -48,9 +51,10 @@ class Network:
     parameters : ndarray of shape (P,)
         All parameters, in layer order each layer's own `W` (row-major) and then its own `b`. Contiguous and writable;
         assigning to the attribute copies in.
-    weights, biases : tuple of ndarray
+    weights, biases : sequence of ndarray
         One view into `parameters` per layer: `W` as ``(n_in, n_out)``, for a shared layer or a convolution those of a
-        group or patch, for a `Tied` layer the other's, transposed. A layer without weights or a bias has None.
+        group or patch, for a `Tied` layer the other's, transposed. A layer without weights or a bias has None. They
+        are changed in place: ``net.weights[0] += 1``, ``net.weights[0][...] = W``.
     n_parameters, n_inputs, n_outputs : int
         P, D and K.
     layers : tuple of Layer
@@ -85,15 +89,15 @@ class Network:
         self,
         layers: Iterable[Layer],
         *,
-        dtype: Any = "float64",
+        dtype: DType = "float64",
         seed: int | np.random.Generator | None = None,
-        init: str | None = None,
+        init: Initialization | None = None,
     ) -> None:
         self._dtype = network_dtype(dtype)
         self._layers = checked_layers(layers)
         self._architecture = arrange(self._layers)
         self._plan = Plan(self._dtype.num, self._architecture.slots, specification(self._layers, self._architecture))
-        # A view, so that nobody can resize it.
+        # A view, so that nobody can resize it; and never given out, so that its shape and dtype are nobody's to change.
         self._parameters = new_array("parameters", (self._plan.n_parameters,), self._dtype)[:]
         _initialize(self, seed, init)
 
@@ -124,8 +128,8 @@ class Network:
 
     @property
     def parameters(self) -> NDArray[Any]:
-        """All parameters, as one vector."""
-        return self._parameters
+        """All parameters, as one vector: a view of them."""
+        return self._parameters[:]
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
@@ -135,17 +139,23 @@ class Network:
         self._parameters[...] = cast("parameters", array, self._dtype)
 
     @property
-    def weights(self) -> tuple[NDArray[Any] | None, ...]:
+    def weights(self) -> Views:
         """One view into the parameters per layer, or None where there are no weights."""
-        return tuple(
-            None if use.matrix < 0 else self._slot(use.matrix).T if use.transposed else self._slot(use.matrix)
-            for use in self._architecture.uses
-        )
+        return Views("weights", self._architecture.uses, self._weight)
 
     @property
-    def biases(self) -> tuple[NDArray[Any] | None, ...]:
+    def biases(self) -> Views:
         """One view into the parameters per layer, or None where there is no bias."""
-        return tuple(None if use.bias < 0 else self._slot(use.bias)[0] for use in self._architecture.uses)
+        return Views("biases", self._architecture.uses, self._bias)
+
+    # Typed without None, so that ``net.weights[0] += 1`` is right to a type checker, too.
+    def _weight(self, use: Use) -> NDArray[Any]:
+        if use.matrix < 0:
+            return None  # type: ignore[return-value]
+        return self._slot(use.matrix).T if use.transposed else self._slot(use.matrix)
+
+    def _bias(self, use: Use) -> NDArray[Any]:
+        return None if use.bias < 0 else self._slot(use.bias)[0]  # type: ignore[return-value]
 
     def _slot(self, slot: int) -> NDArray[Any]:
         start, end = self._architecture.places[slot : slot + 2]
@@ -207,7 +217,7 @@ class Network:
         """A network of the same layers with its own copy of the parameters."""
         return self.astype(self._dtype)
 
-    def astype(self, dtype: Any) -> Network:
+    def astype(self, dtype: DType) -> Network:
         """A network of the same layers that computes in another dtype, with the parameters rounded to it.
 
         Parameters
@@ -249,7 +259,15 @@ class Network:
         return f"Network([{', '.join(map(repr, self._layers))}], dtype={self._dtype.name!r})"
 
 
-def mlp(sizes: Sequence[int], activation: str = "tanh", output: str = "identity", **network_options: Any) -> Network:
+def mlp(
+    sizes: Sequence[int],
+    activation: HiddenActivation = "tanh",
+    output: Activation = "identity",
+    *,
+    dtype: DType = "float64",
+    seed: int | np.random.Generator | None = None,
+    init: Initialization | None = None,
+) -> Network:
     """Build a multilayer perceptron.
 
     Parameters
@@ -258,8 +276,8 @@ def mlp(sizes: Sequence[int], activation: str = "tanh", output: str = "identity"
         Inputs, hidden layers, outputs: at least two numbers.
     activation, output : str, optional
         Activation of the hidden layers and of the last one.
-    **network_options
-        Passed on to `Network`.
+    dtype, seed, init
+        As for `Network`.
 
     Returns
     -------
@@ -284,11 +302,13 @@ def mlp(sizes: Sequence[int], activation: str = "tanh", output: str = "identity"
         raise ValueError(f"sizes: expected at least two (inputs and outputs), got {len(sizes)}")
     check_activation("activation", activation)
     check_activation("output", output)
-    if activation == "softmax":
+    hidden: str = activation
+    if hidden == "softmax":
         raise ValueError(f"activation: expected one for hidden layers, got {activation!r}")
     last = len(sizes) - 2
     pairs = enumerate(itertools.pairwise(sizes))
-    return Network([Affine(*pair, output if l == last else activation) for l, pair in pairs], **network_options)
+    layers = [Affine(*pair, output if l == last else activation) for l, pair in pairs]
+    return Network(layers, dtype=dtype, seed=seed, init=init)
 
 
 def _rebuild(layers: Iterable[Layer], dtype: Any, parameters: NDArray[Any]) -> Network:
@@ -305,7 +325,7 @@ def _read(content: Content) -> Network:
 READER = {FORMAT: ("a network", _read)}  # for `load`
 
 
-def _rebuild_from_description(description: Any, dtype: str, parameters: NDArray[Any]) -> Network:
+def _rebuild_from_description(description: Any, dtype: Any, parameters: NDArray[Any]) -> Network:
     return _rebuild(layers_of(description), dtype, parameters)
 
 
@@ -315,7 +335,7 @@ def _initialize(net: Network, seed: int | np.random.Generator | None, init: str 
     if init is not None and init not in INITIALIZERS:
         raise ValueError(f"init: expected one of {', '.join(INITIALIZERS)}, got {init!r}")
     generator = random_generator(seed)
-    net.parameters[...] = 0
+    net._parameters[...] = 0
     if init == "zeros":
         return
     done: set[int] = set()

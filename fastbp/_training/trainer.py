@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from fastbp_c.training.stepper import Stepper
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from fastbp._boundary.names import Loss
 
 
 @dataclass
@@ -58,11 +60,13 @@ class History:
         Raises
         ------
         ImportError
-            If matplotlib is not installed.
+            If `ax` is not given and matplotlib is not installed.
         """
         if ax is None:
-            import matplotlib.pyplot as plt
-
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError:
+                raise _not_installed("plot", "matplotlib", "plot") from None
             _, ax = plt.subplots()
         epochs = np.arange(1, self.epochs + 1)
         ax.plot(epochs, self.loss, label="training")
@@ -71,6 +75,11 @@ class History:
         ax.set(xlabel="epoch", ylabel="mean error per sample", yscale="log")
         ax.legend()
         return ax
+
+    def _shorten(self, epochs: int) -> None:
+        """Forget what is beyond that many epochs."""
+        self.epochs = epochs
+        del self.loss[epochs:], self.validation_loss[epochs:]
 
 
 class Trainer:
@@ -86,6 +95,16 @@ class Trainer:
     optimizer : SGD or Adam
     loss : {"squared_error", "binary_cross_entropy", "cross_entropy"}, optional
         By default the one that belongs to the output unit.
+
+    Attributes
+    ----------
+    net : Network
+    optimizer : SGD or Adam
+    history : History or None
+        What the last call of `fit` recorded, or the current one so far; also if it was ended by Ctrl-C or an error.
+    best_parameters : ndarray of shape (P,) or None
+        The parameters that had the lowest validation error in that fit, those it began with among them; read-only.
+        None without validation data.
 
     Raises
     ------
@@ -107,9 +126,9 @@ class Trainer:
     True
     """
 
-    __slots__ = ("_loss", "_net", "_optimizer", "_stepper")
+    __slots__ = ("_loss", "_net", "_optimizer", "_run", "_stepper")
 
-    def __init__(self, net: Network, optimizer: Optimizer, *, loss: str | None = None) -> None:
+    def __init__(self, net: Network, optimizer: Optimizer, *, loss: Loss | None = None) -> None:
         if not isinstance(net, Network):
             raise TypeError(f"net: expected a Network, got {type(net).__name__}")
         if not isinstance(optimizer, (SGD, Adam)):
@@ -117,7 +136,8 @@ class Trainer:
         self._net = net
         self._optimizer = optimizer
         self._loss = loss
-        self._stepper = Stepper(net._plan, net.parameters, loss)
+        self._stepper = Stepper(net._plan, net._parameters, loss)
+        self._run: _Run | None = None
 
     @property
     def net(self) -> Network:
@@ -128,6 +148,17 @@ class Trainer:
     def optimizer(self) -> Optimizer:
         """The optimizer."""
         return self._optimizer
+
+    @property
+    def history(self) -> History | None:
+        """What the last call of `fit` recorded, however it ended."""
+        return None if self._run is None else self._run.history
+
+    @property
+    def best_parameters(self) -> NDArray[Any] | None:
+        """The parameters of the lowest validation error in the last call of `fit`, however it ended."""
+        best = None if self._run is None else self._run.state.best
+        return None if best is None else best[:]
 
     def __repr__(self) -> str:
         loss = "" if self._loss is None else f", loss={self._loss!r}"
@@ -194,7 +225,7 @@ class Trainer:
             Evaluated after every epoch.
         patience : int, optional
             Stop after that many epochs without a lower validation error, and in any case return to the parameters
-            that had the lowest.
+            that had the lowest. Those from before the first epoch count, too. NaN is higher than any error.
         progress : bool, optional
             Show a progress bar (needs tqdm).
         callback : callable, optional
@@ -210,9 +241,16 @@ class Trainer:
             If an argument is not as above, or data are not finite; nothing is changed then.
         ImportError
             If `progress` is asked for and tqdm is not installed.
+        MemoryError
+            If there is no room to train or to validate in.
         KeyboardInterrupt
-            On Ctrl-C: the network is then as the last finished epoch left it. So it is after an exception of the
-            callback.
+            On Ctrl-C.
+
+        Notes
+        -----
+        Whatever ends it, an error while validating, one of the callback, or Ctrl-C: network and optimizer are then as
+        the last finished epoch left them, `Trainer.history` has those epochs, and `Trainer.best_parameters` the best
+        parameters so far.
         """
         net = self._net
         X, T = _finite_data(net, X, T, "")
@@ -224,7 +262,7 @@ class Trainer:
         if patience is not None:
             patience = whole_number("patience", patience, 1)
             if validation is None:
-                raise ValueError(f"patience: expected validation_data to go with it, got {shown(patience)} and none")
+                raise ValueError(f"validation_data: expected a pair (X, T) for patience={shown(patience)}, got None")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback: expected a callable, got {type(callback).__name__}")
         if not isinstance(shuffle, (bool, np.bool_)):
@@ -234,49 +272,73 @@ class Trainer:
         generator = random_generator(seed)
         bits = generator.bit_generator if shuffle else None
 
-        history, best, start = History(), _Best(patience), time.perf_counter()
         with _progress_bar(epochs, progress) as bar:
+            validate = None if validation is None else lambda: self._mean_error(*validation)
+            run = self._run = _Run(self._stepper, net._parameters, validate)
             for _ in range(epochs):
-                mean = self._stepper.epoch(self._optimizer, X, T, batch_size, bits)
-                history.loss.append(mean)
-                history.epochs += 1
-                if validation is not None:
-                    value = loss_of(net, *validation, loss=self._loss, reduction="mean")
-                    history.validation_loss.append(value)
-                    best.see(value, net.parameters)
-                history.seconds = time.perf_counter() - start
-                bar.update(history)
-                if (callback is not None and callback(history)) or best.exhausted:
+                run.epoch(self._optimizer, X, T, batch_size, bits)
+                bar.update(run.history)
+                if (callback is not None and callback(run.history)) or run.state.since == patience:
                     break
-        best.restore(net.parameters)
-        return history
+        if patience is not None:
+            net._parameters[...] = run.state.best
+        return run.history
+
+    def _mean_error(self, X: NDArray[Any], T: NDArray[Any]) -> float:
+        return loss_of(self._net, X, T, loss=self._loss, reduction="mean")
 
 
-class _Best:
-    """The parameters of the lowest validation error so far; it keeps nothing unless there is a patience."""
+class _State(NamedTuple):
+    """What a fit has come to: finished epochs, the lowest validation error, its parameters, epochs since then."""
 
-    def __init__(self, patience: int | None) -> None:
-        self.patience = patience
-        self.value = math.inf
-        self.parameters: NDArray[Any] | None = None
-        self.epochs_since = 0
+    epochs: int
+    lowest: float
+    best: NDArray[Any] | None
+    since: int
 
-    def see(self, value: float, parameters: NDArray[Any]) -> None:
-        if self.patience is None:
-            return
-        if value < self.value:
-            self.value, self.epochs_since = value, 0
-            self.parameters = parameters.copy()
-        else:
-            self.epochs_since += 1
+    def after(self, value: float | None, parameters: NDArray[Any]) -> _State:
+        """The state after another epoch, which had that validation error."""
+        if value is not None and value < self.lowest:
+            return _State(self.epochs + 1, value, _fixed_copy(parameters), 0)
+        return self._replace(epochs=self.epochs + 1, since=self.since + 1)
 
-    @property
-    def exhausted(self) -> bool:
-        return self.patience is not None and self.epochs_since >= self.patience
 
-    def restore(self, parameters: NDArray[Any]) -> None:
-        if self.parameters is not None:
-            parameters[...] = self.parameters
+class _Run:
+    """A fit under way. An epoch counts from the moment on at which `state` says so; until then it is taken back."""
+
+    __slots__ = ("_parameters", "_start", "_stepper", "_validate", "history", "state")
+
+    def __init__(self, stepper: Stepper, parameters: NDArray[Any], validate: Callable[[], float] | None) -> None:
+        self._start = time.perf_counter()
+        self._stepper, self._parameters, self._validate = stepper, parameters, validate
+        self.history = History()
+        self.state = _State(0, math.inf, None, 0)
+        if validate is not None:
+            value = validate()
+            self.state = _State(0, math.inf if math.isnan(value) else value, _fixed_copy(parameters), 0)
+
+    def epoch(self, *arguments: Any) -> None:
+        """An epoch of these arguments to `Stepper.epoch`, its validation, and the entries of both in the history."""
+        history, finished, steps = self.history, self.state.epochs, self._stepper.epochs
+        try:
+            history.loss.append(self._stepper.epoch(*arguments))
+            value = None if self._validate is None else self._validate()
+            if value is not None:
+                history.validation_loss.append(value)
+            history.epochs += 1
+            history.seconds = time.perf_counter() - self._start
+            self.state = self.state.after(value, self._parameters)
+        except BaseException:
+            if self.state.epochs == finished and self._stepper.epochs > steps:
+                self._stepper.undo()
+            history._shorten(self.state.epochs)
+            raise
+
+
+def _fixed_copy(parameters: NDArray[Any]) -> NDArray[Any]:
+    copied = parameters.copy()
+    copied.setflags(write=False)
+    return copied
 
 
 class _ProgressBar:
@@ -307,9 +369,13 @@ def _progress_bar(epochs: int, wanted: bool) -> _ProgressBar:
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        how = "pip install 'fastbp[progress]'"
-        raise ImportError(f"progress: expected tqdm to be installed ({how}), got none") from None
+        raise _not_installed("progress", "tqdm", "progress") from None
     return _ProgressBar(tqdm(total=epochs, unit="epoch"))
+
+
+def _not_installed(name: str, package: str, extra: str) -> ImportError:
+    how = f"pip install 'fastbp[{extra}]'"
+    return ImportError(f"{name}: expected {package} to be installed ({how}), got none")
 
 
 def _finite_data(net: Network, X: ArrayLike, T: ArrayLike, prefix: str) -> tuple[NDArray[Any], NDArray[Any]]:

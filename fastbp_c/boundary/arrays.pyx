@@ -2,8 +2,8 @@
 
 cimport numpy as cnp
 
+from fastbp_c.algebra cimport simd
 from fastbp_c.boundary.check cimport check_floating, check_layout
-from fastbp_c.algebra.simd cimport kernels_d, kernels_f
 
 cnp.import_array()
 
@@ -32,7 +32,7 @@ def all_finite(cnp.ndarray x not None):
     check_layout("x", x, False)
     with nogil:
         if typenum == cnp.NPY_FLOAT:
-            finite = kernels_f.all_finite(cnp.PyArray_SIZE(x), <const float *> cnp.PyArray_DATA(x))
+            finite = simd.all_finite(cnp.PyArray_SIZE(x), <const float *> cnp.PyArray_DATA(x))
         else:
-            finite = kernels_d.all_finite(cnp.PyArray_SIZE(x), <const double *> cnp.PyArray_DATA(x))
+            finite = simd.all_finite(cnp.PyArray_SIZE(x), <const double *> cnp.PyArray_DATA(x))
     return finite != 0

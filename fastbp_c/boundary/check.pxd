@@ -78,10 +78,29 @@ cdef inline int check_floating(str name, cnp.ndarray x) except -1:
     return typenum
 
 
-cdef inline int check_apart(str name, cnp.ndarray x, str other_name, cnp.ndarray other) except -1:
-    """Two contiguous arrays must not share memory: one is written while the other is read."""
-    cdef char *x_start = <char *> cnp.PyArray_DATA(x)
-    cdef char *other_start = <char *> cnp.PyArray_DATA(other)
-    if x_start < other_start + cnp.PyArray_NBYTES(other) and other_start < x_start + cnp.PyArray_NBYTES(x):
+cdef struct Memory:
+    char *start
+    char *end
+
+
+cdef inline Memory memory_of(cnp.ndarray x) noexcept:
+    """From where to where a contiguous array reaches; an empty one is nowhere."""
+    cdef Memory memory
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x)
+    cdef int i
+    for i in range(cnp.PyArray_NDIM(x)):
+        size *= cnp.PyArray_DIM(x, i)
+    memory.start = <char *> cnp.PyArray_DATA(x) if size > 0 else NULL
+    memory.end = memory.start + size
+    return memory
+
+
+cdef inline int check_memory(str name, Memory x, str other_name, Memory other) except -1:
+    if x.start < other.end and other.start < x.end:
         raise ValueError(f"{name}: expected memory of its own, got an array that overlaps {other_name}")
     return 0
+
+
+cdef inline int check_apart(str name, cnp.ndarray x, str other_name, cnp.ndarray other) except -1:
+    """Two contiguous arrays must not share memory: one is written while the other is read."""
+    return check_memory(name, memory_of(x), other_name, memory_of(other))

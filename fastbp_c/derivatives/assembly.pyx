@@ -152,23 +152,28 @@ cdef void diagonal_block(
     """d += the diagonal of the block of uses l <= m of the same slot, twice if they are two"""
     cdef const Layer *layer = &chunk.net.layers[l]
     cdef const Layer *use = &chunk.net.layers[m]
-    cdef Py_ssize_t inputs = left_width(layer), size = use.W_rows * use.W_columns, e, g, n, k, place
+    cdef Py_ssize_t inputs = left_width(layer), size = use.W_rows * use.W_columns, e, g, n, k
     cdef const floating *left = left_rows(layer, chunk.N, layer_input(chunk, l, work), <floating *> room.left)
     cdef floating *Q = <floating *> room.Q
+    cdef double *sums = <double *> room.C
     cdef floating *d = <floating *> descent.H
     cdef floating twice = 1 if l == m else 2
     for e in range(right_width(layer) if same_matrix(layer, use) else 0):
         for g in range(layer.groups):
             if not go_on(<double> chunk.N * (n_own(use) * 4 + inputs)):
                 return
+            memset(sums, 0, inputs * sizeof(double))
             for n in range(chunk.N):
                 gradients_along(chunk, descent, room, l, m, n, 1, right_place(layer, g, e), Q, n_own(use), work)
                 for k in range(inputs):
-                    place = parameter(layer, k, e)
-                    d[place] += twice * left[(n * layer.groups + g) * inputs + k] * Q[place - layer.W]
+                    sums[k] += left[(n * layer.groups + g) * inputs + k] * Q[parameter(layer, k, e) - layer.W]
+            for k in range(inputs):
+                d[parameter(layer, k, e)] += <floating> (twice * sums[k])
     for k in range(layer.n_out if 0 <= layer.b == use.b else 0):
         if not go_on(<double> chunk.N * n_own(use) * 4):
             return
+        sums[0] = 0
         for n in range(chunk.N):
             gradients_along(chunk, descent, room, l, m, n, 1, k, Q, n_own(use), work)
-            d[layer.b + k % layer.n_b] += twice * Q[size + k % layer.n_b]
+            sums[0] += Q[size + k % layer.n_b]
+        d[layer.b + k % layer.n_b] += <floating> (twice * sums[0])

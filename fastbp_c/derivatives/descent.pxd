@@ -28,7 +28,7 @@ cdef struct Room:
     void *left              # left rows of l, or inputs and a 1
     void *right             # inputs of m and a 1
     void *Q                 # gradients of m along an output of l
-    void *C                 # rows of a block
+    void *C                 # rows of a block; of a diagonal one, sums in float64
     void *triangles         # upper triangles of D^ll
     void *pairs             # products of pairs of inputs, or of inputs and deltas
     void *tile              # their sums over the samples, with pairs of outputs

@@ -72,8 +72,8 @@ cdef void widen_for_pair(
     if not is_dense(layer) or not is_dense(use) or not descent.full:
         widths.turned_D = max(widths.turned_D, times(A, B))
         widths.turned_G = max(widths.turned_G, times(A, use.n_in) if m > l else 0)
-        if has_weights(layer) and has_weights(use) and descent.full:
-            widths.C = max(widths.C, times(left_width(layer) + 1, n_own(use)))
+        if has_weights(layer) and has_weights(use):
+            widths.C = max(widths.C, times(left_width(layer) + 1, n_own(use) if descent.full else 2))
     elif m > l and descent.full:
         inputs = tile_inputs(layer, use, descent.N)
         widths.pairs = max(widths.pairs, times(times(descent.N, inputs), max(use.n_in + 1, B)))
@@ -83,7 +83,7 @@ cdef void widen_for_pair(
 cdef Room lay_out(const Net *net, const Descent *descent, Arena *arena) noexcept nogil:
     """Give everything of a chunk its room"""
     cdef Room room
-    cdef Widths widths = Widths(net.n_outputs * 3, net.n_outputs, 0, 0, 0, 0, 0, 0, 0)
+    cdef Widths widths = Widths(net.n_outputs, net.n_outputs, 0, 0, 0, 0, 0, 0, 0)
     cdef Py_ssize_t N = descent.N, pointers = net.n_layers * sizeof(void *) // sizeof(float), widest = 1, l, m
     cdef size_t held
     cdef void *D

@@ -55,7 +55,7 @@ cdef struct Room:
     void *q
     void *x2                # (N, the widest)
     void *sets
-    void *own               # the parameters of a layer
+    void *own               # twice the parameters of a layer
     void *unit
 
 
@@ -83,7 +83,7 @@ cdef Room lay_out(const Net *net, const Wanted *wanted, Arena *arena) noexcept n
     room.q = take(arena, vector)
     room.x2 = take(arena, times(wanted.N, net.widest))
     room.sets = take(arena, (net.n_layers + 1) * sizeof(Py_ssize_t) // sizeof(float))
-    room.own = take(arena, own)
+    room.own = take(arena, times(2, own))
     room.unit = take(arena, unit_size(net, wanted.N) if wanted.R > 0 else 0)
     return room
 
@@ -127,21 +127,30 @@ cdef Py_ssize_t most_rows(const Net *net, const Wanted *wanted) noexcept nogil:
 
 
 cdef void add_squares(
-    const Batch *chunk, Py_ssize_t l, Py_ssize_t R, const floating *c, const floating *rows, floating *own,
-    floating *d, const floating *work,
+    const Batch *chunk, Py_ssize_t l, const Curvature *D, const Room *room, floating *d
 ) noexcept nogil:
     """d += sum_nr c[n, r] g^2, g being what the layer's parameters get from row (n, r)"""
     cdef const Net *net = chunk.net
     cdef const Layer *layer = &net.layers[l]
+    cdef Py_ssize_t size = layer.W_rows * layer.W_columns, n_b = layer.n_b if layer.b >= 0 else 0, s, n
+    cdef const floating *work = <const floating *> room.work
     cdef const floating *x = layer_input(chunk, l, work)
-    cdef Py_ssize_t size = layer.W_rows * layer.W_columns, n, r
-    for n in range(chunk.N):
-        for r in range(R):
-            slot_gradient(layer, 1, x + n * layer.n_in, rows + (n * R + r) * layer.n_out, False, False, own,
-                          own + size if layer.b >= 0 else NULL, strip_of(net, chunk.N, work))
-            simd.sum_squares(1, 1, size, c + n * R + r, own, True, d + layer.W)
-            if layer.b >= 0:
-                simd.sum_squares(1, 1, layer.n_b, c + n * R + r, own + size, True, d + layer.b)
+    cdef const floating *row = <const floating *> room.rows
+    cdef const floating *c = <const floating *> room.c
+    cdef floating *own = <floating *> room.own
+    cdef floating *squares = own + size + n_b   # a sum of the chunk's own
+    memset(squares, 0, (size + n_b) * sizeof(floating))
+    for s in range(D.n_sets):
+        for n in range(chunk.N):
+            for _ in range(D.sets[s]):
+                slot_gradient(layer, 1, x + n * layer.n_in, row, False, False, own, own + size if n_b > 0 else NULL,
+                              strip_of(net, chunk.N, work))
+                simd.sum_squares(1, 1, size + n_b, c, own, True, squares)
+                row += layer.n_out
+                c += 1
+    simd.add(size, squares, d + layer.W)
+    if n_b > 0:
+        simd.add(n_b, squares + size, d + layer.b)
 
 
 cdef void visit(
@@ -160,12 +169,11 @@ cdef void visit(
         memcpy(q, room.t, N * layer.n_out * sizeof(floating))
     else:
         memset(q, 0, N * layer.n_out * sizeof(floating))
-    for s in range(D.n_sets):
+    if not is_dense(layer):
+        add_squares(chunk, l, D, room, d)
+    for s in range(D.n_sets if is_dense(layer) else 0):
         R = D.sets[s]
-        if is_dense(layer):
-            simd.sum_squares(N, R, layer.n_out, c + N * done, rows + N * done * layer.n_out, True, q)
-        else:
-            add_squares(chunk, l, R, c + N * done, rows + N * done * layer.n_out, <floating *> room.own, d, work)
+        simd.sum_squares(N, R, layer.n_out, c + N * done, rows + N * done * layer.n_out, True, q)
         done += R
     simd.square(N * layer.n_in, layer_input(chunk, l, work), <floating *> room.x2)
     slot_gradient(layer, N, <const floating *> room.x2, q, True, True, slot(d, layer.W), slot(d, layer.b),

@@ -13,7 +13,7 @@ from fastbp_c.algebra.product cimport product
 from fastbp_c.algebra.simd cimport FBP_ZERO
 from fastbp_c.boundary.check cimport check_apart, check_shape
 from fastbp_c.boundary.workspace cimport Arena, arena_over, take, times
-from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity
+from fastbp_c.networks.batch cimport WRITING, Batch, Quantity, itemsize, new_quantity
 from fastbp_c.networks.linear cimport multiply_adds, slot, slot_gradient_rows
 from fastbp_c.networks.output cimport output_jacobian
 from fastbp_c.networks.passes cimport first_rows, forward, last_a, layer_input, rows_back, rows_forward
@@ -145,7 +145,8 @@ cdef double parameter_chunk(const Batch *chunk, void *wanted_, floating *memory)
     return 0
 
 
-cdef Quantity rows_quantity(const Batch *batch, Wanted *wanted) noexcept nogil:
+cdef Quantity rows_quantity(const Batch *batch, Wanted *wanted, Py_ssize_t width) noexcept nogil:
+    """A result of rows of that width, K for each sample"""
     cdef Quantity quantity
     cdef Arena arena = arena_over(NULL, itemsize(batch))
     cdef void *S
@@ -153,6 +154,7 @@ cdef Quantity rows_quantity(const Batch *batch, Wanted *wanted) noexcept nogil:
     lay_out(batch.net, wanted, &arena, &S)
     quantity = new_quantity(batch, 1 + wanted.R, wanted)
     quantity.longest, quantity.size = wanted.N, arena.used
+    quantity.multiply_adds += <double> WRITING * batch.net.n_outputs * width
     return quantity
 
 
@@ -166,7 +168,7 @@ def jacobian(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None,
     cdef bint by_forward = forward_is_cheaper(net)
     cdef Wanted wanted = Wanted(cnp.PyArray_DATA(J), by_forward, False, 0,
                                 net.n_inputs if by_forward else net.n_outputs)
-    cdef Quantity quantity = rows_quantity(&batch, &wanted)
+    cdef Quantity quantity = rows_quantity(&batch, &wanted, net.n_inputs)
     if by_forward:
         quantity.of_float, quantity.of_double = forward_chunk[float], forward_chunk[double]
     else:
@@ -184,6 +186,6 @@ def parameter_jacobian(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X
     check_apart("out", J, "parameters", p)
     check_apart("out", J, "X", X)
     cdef Wanted wanted = Wanted(cnp.PyArray_DATA(J), False, preactivation, 0, net.n_outputs)
-    cdef Quantity quantity = rows_quantity(&batch, &wanted)
+    cdef Quantity quantity = rows_quantity(&batch, &wanted, net.n_parameters)
     quantity.of_float, quantity.of_double = parameter_chunk[float], parameter_chunk[double]
     plan.run(&batch, &quantity)

@@ -9,6 +9,10 @@ from fastbp_c.boundary.workspace cimport times
 from fastbp_c.networks.records cimport Net, work_size
 
 
+cdef enum:
+    WRITING = 16        # multiply-adds that take as long as to write an element of a large result
+
+
 cdef struct Batch:
     const Net *net
     bint single                 # float32, else float64

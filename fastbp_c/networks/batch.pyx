@@ -27,7 +27,7 @@ cdef double *lay_out(const Batch *batch, const Quantity *quantity, Arena *arena,
     cdef double *total = NULL
     if is_long(batch, quantity):
         total = <double *> take(arena, times(quantity.n_sum, sizeof(double)))
-    work[0] = take(arena, quantity.size)
+    work[0] = take(arena, quantity.size if batch.N > 0 else 0)
     return total
 
 

@@ -64,7 +64,7 @@ cdef double output_error(const Batch *chunk, const floating *a, floating *delta,
 cdef void output_curvature(
     const Batch *chunk, bint exact, const floating *a, floating *M, floating *work
 ) noexcept nogil:
-    """M[n] = scale weight_n d2E_n/da^L da^L, or M'; work: 3 N K"""
+    """M[n] = scale weight_n d2E_n/da^L da^L, or M'; work: K"""
     simd.error_curvature(unit_of(chunk.net), chunk.error, chunk.N, chunk.net.n_outputs, a,
                          <const floating *> chunk.T, <const floating *> chunk.weight, <floating> chunk.scale,
                          not exact, M, work)
@@ -196,7 +196,7 @@ def error_curvature(output, loss, cnp.ndarray a not None, cnp.ndarray t not None
     h, e, typenum = checked(output, loss, a, t, weight)
     cdef Py_ssize_t N = a.shape[0], K = a.shape[1]
     cdef cnp.npy_intp[3] shape = [N, K, K]
-    cdef cnp.npy_intp size = 3 * N * K
+    cdef cnp.npy_intp size = K
     cdef cnp.ndarray M = cnp.PyArray_EMPTY(3, shape, typenum, 0)
     cdef cnp.ndarray work = cnp.PyArray_EMPTY(1, &size, typenum, 0)
     cdef const void *w = NULL if weight is None else cnp.PyArray_DATA(weight)

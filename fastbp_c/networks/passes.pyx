@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from fastbp_c.algebra cimport simd
 from fastbp_c.boundary.interrupt cimport hold, stopped
 from fastbp_c.boundary.workspace cimport times
-from fastbp_c.networks.batch cimport Batch, Quantity, chunk_of, is_long, new_quantity, walk, walk_size
+from fastbp_c.networks.batch cimport WRITING, Batch, Quantity, chunk_of, is_long, new_quantity, walk, walk_size
 from fastbp_c.networks.linear cimport (
     is_one_map, linear_adjoint, linear_forward, linear_map, slot, slot_gradient, slot_gradient_rows, slot_step,
     steps_in_strips,
@@ -256,6 +256,7 @@ cdef Quantity sample_gradients(const Batch *batch, void *G) noexcept nogil:
     """G (N, P) = scale weight_n dE_n/dw"""
     cdef Quantity quantity = new_quantity(batch, 3, G)
     quantity.of_float, quantity.of_double = rows_chunk[float], rows_chunk[double]
+    quantity.multiply_adds += <double> WRITING * batch.net.n_parameters
     return quantity
 
 

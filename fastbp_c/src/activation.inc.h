@@ -24,6 +24,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifndef ALIGNED         /* of arrays on the stack, for speed only */
+#define ALIGNED
+#endif
 #undef BITS
 #undef LIT
 #undef FABS

@@ -1,4 +1,20 @@
 /* All kernels for one instruction set and one type, and the table through which they are called. */
+#if HAS_VECTORS
+#define VECTOR_KERNEL KERNEL
+#else
+#define VECTOR_KERNEL(result, name, arguments)
+#endif
+#if IS_FLOAT
+#define DOUBLE_KERNEL(result, name, arguments)
+#else
+#define DOUBLE_KERNEL KERNEL
+#endif
+
+/* A definition that does not fit its declaration is an error. */
+#define KERNEL(result, name, arguments) static result NAME(name) arguments;
+#include "kernel_list.inc.h"
+#undef KERNEL
+
 #include "activation.inc.h"
 #include "error.inc.h"
 #include "error_curvature.inc.h"
@@ -10,47 +26,17 @@
 #if HAS_VECTORS
 #include "gemm.inc.h"
 #endif
+#if !IS_FLOAT
 #include "symmetric.inc.h"
+#endif
 #include "curvature.inc.h"
 #include "patches.inc.h"
 #include "update.inc.h"
 
+#define KERNEL(result, name, arguments) .name = NAME(name),
 static const TABLE NAME(kernels) = {
-    .activate = NAME(activate),
-    .softmax = NAME(softmax),
-    .error = NAME(error),
-    .error_curvature = NAME(error_curvature),
-    .error_diagonal = NAME(error_diagonal),
-    .softmax_tangent = NAME(softmax_tangent),
-    .output_factor = NAME(output_factor),
-    .sum_squares = NAME(sum_squares),
-    .square = NAME(square),
-    .add = NAME(add),
-    .scaled_sum = NAME(scaled_sum),
-    .transpose = NAME(transpose),
-    .diagonal = NAME(diagonal),
-    .triangles = NAME(triangles),
-    .pair_products = NAME(pair_products),
-    .symmetrize = NAME(symmetrize),
-    .all_finite = NAME(all_finite),
-    .take_rows = NAME(take_rows),
-    .multiply = NAME(multiply),
-    .column_sums = NAME(column_sums),
-    .outer = NAME(outer),
-    .gather_patches = NAME(gather_patches),
-    .scatter_patches = NAME(scatter_patches),
-    .average = NAME(average),
-    .spread_average = NAME(spread_average),
-    .maximum = NAME(maximum),
-    .pick = NAME(pick),
-    .unpick = NAME(unpick),
-    .sgd = NAME(sgd),
-    .adam = NAME(adam),
-    .symv = NAME(symv),
-    .dot = NAME(dot),
-    .cholesky = NAME(cholesky),
-    .solve = NAME(solve),
-#if HAS_VECTORS
-    .gemm = NAME(gemm),
-#endif
+#include "kernel_list.inc.h"
 };
+#undef KERNEL
+#undef VECTOR_KERNEL
+#undef DOUBLE_KERNEL

@@ -1,19 +1,4 @@
-/* What second derivatives need beside products: sums of squares, triangles, transposes. */
-
-/* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2 */
-static void NAME(sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict c,
-                              const REAL *restrict rows, int add, REAL *restrict s)
-{
-    for (ptrdiff_t n = 0; n < N; n++, s += width) {
-        if (!add)
-            for (ptrdiff_t i = 0; i < width; i++) s[i] = 0;
-        for (ptrdiff_t r = 0; r < R; r++, rows += width, c++) {
-            const REAL weight = *c;
-            SIMD()
-            for (ptrdiff_t i = 0; i < width; i++) s[i] += weight * (rows[i] * rows[i]);
-        }
-    }
-}
+/* What second derivatives need beside products and sums: squares, triangles, transposes. */
 
 /* y = x^2 */
 static void NAME(square)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y)

@@ -8,11 +8,14 @@
  * b) softmax is written with e_k = e^(a_k - max a) and r, the sum of e but for one of its ones:
  *        y_k = e_k / (1 + r),   1 - y_k = r / (1 + r) where e_k = 1,   log sum_j e^a_j = max a + log(1 + r).
  * c) Rows too short to fill vectors are taken LANES at a time, transposed, one row to a lane.
- * d) Sums that run over K or N are in double, also for float.
+ * d) E_n is formed in double, also for float, and so are the sums over K or N: a square overflows long before its root.
+ *    Weights are multiplied in double too: only what delta or M itself is has to be a float.
  */
 
 /* The longest row that is transposed: above, vectors along the row are faster. */
 #define NARROW 32
+/* How many numbers are in float64 at once. */
+#define AT_ONCE 256
 
 /* e^(y + d) for y <= 0 and d what y lost when it was rounded */
 static INLINE REAL NAME(exp_down)(REAL y, REAL d)
@@ -31,9 +34,9 @@ static INLINE REAL NAME(exp_below)(REAL a, REAL top)
 }
 
 /* t x, and 0 for t = 0 even if x is infinite: t log y vanishes with t */
-static INLINE REAL NAME(times_log)(REAL t, REAL x)
+static INLINE double NAME(times_log)(double t, double x)
 {
-    const REAL product = t * x;
+    const double product = t * x;
     return t == 0 ? 0 : product;
 }
 
@@ -123,24 +126,31 @@ static void NAME(softmax)(ptrdiff_t N, ptrdiff_t K, const REAL *a, REAL *z)
     }
 }
 
-/* Returns sum_n weight_n sum_k value_nk, and multiplies delta_nk by scale weight_n. */
-static double NAME(weigh)(ptrdiff_t N, ptrdiff_t K, const REAL *value, const REAL *weight, REAL scale,
-                          REAL *delta)
+/* What delta_n is multiplied by: the weight of a sample may be NULL, for 1 */
+static INLINE double NAME(factor)(const REAL *weight, REAL scale, ptrdiff_t n)
+{
+    return weight ? (double)scale * weight[n] : scale;
+}
+
+/* Returns the sum of weight_n value_i over the next `count` numbers of rows of K, from (n, k) on, which is advanced;
+ * and multiplies delta_i by scale weight_n, unless delta is NULL. */
+static INLINE double NAME(weigh)(ptrdiff_t count, ptrdiff_t K, const double *value, const REAL *weight, REAL scale,
+                                 REAL *delta, ptrdiff_t *n, ptrdiff_t *k)
 {
     double total = 0;
-    if (!weight) {              /* one long row */
-        K *= N;
-        N = 1;
-    }
-    for (ptrdiff_t n = 0; n < N; n++) {
+    for (ptrdiff_t begin = 0, end; begin < count; begin = end) {
+        end = count - begin < K - *k ? count : begin + K - *k;
         double sum = 0;
         SIMD(reduction(+ : sum))
-        for (ptrdiff_t k = 0; k < K; k++) sum += value[n * K + k];
-        total += weight ? weight[n] * sum : sum;
-        if (!delta) continue;
-        const REAL c = weight ? scale * weight[n] : scale;
-        SIMD()
-        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] *= c;
+        for (ptrdiff_t i = begin; i < end; i++) sum += value[i];
+        total += weight ? weight[*n] * sum : sum;
+        if (delta) {
+            const double c = NAME(factor)(weight, scale, *n);
+            SIMD()
+            for (ptrdiff_t i = begin; i < end; i++) delta[i] = (REAL)(c * delta[i]);
+        }
+        *k += end - begin;
+        if (*k == K) *k = 0, ++*n;
     }
     return total;
 }
@@ -149,50 +159,61 @@ static double NAME(weigh)(ptrdiff_t N, ptrdiff_t K, const REAL *value, const REA
 static double NAME(squared_error)(int activation, ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
                                   const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
-    REAL *y = work, *h1 = delta ? work + N * K : NULL;
-    if (activation == FBP_IDENTITY && delta) {
+    const REAL *y = activation == FBP_IDENTITY ? a : work, *h1 = work + N * K;
+    ALIGNED double value[AT_ONCE];
+    double total = 0;
+    if (activation != FBP_IDENTITY) NAME(activate)(activation, N * K, a, work, delta ? work + N * K : NULL, NULL);
+    if (!weight) K *= N, N = 1;      /* one long row */
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += AT_ONCE) {
+        const ptrdiff_t count = N * K - begin < AT_ONCE ? N * K - begin : AT_ONCE;
+        REAL *d = delta ? delta + begin : NULL;
         SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++) {
-            const REAL difference = a[i] - t[i];
-            delta[i] = difference;
-            y[i] = difference * difference / 2;
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const double difference = (double)y[begin + i] - t[begin + i];
+            value[i] = difference * (difference / 2);
         }
-        return NAME(weigh)(N, K, y, weight, scale, delta);
+        if (d && activation == FBP_IDENTITY) {
+            SIMD()
+            for (ptrdiff_t i = 0; i < count; i++) d[i] = y[begin + i] - t[begin + i];
+        } else if (d) {
+            SIMD()
+            for (ptrdiff_t i = 0; i < count; i++) d[i] = (y[begin + i] - t[begin + i]) * h1[begin + i];
+        }
+        total += NAME(weigh)(count, K, value, weight, scale, d, &n, &k);
     }
-    NAME(activate)(activation, N * K, a, y, h1, NULL);
-    if (delta) {
-        SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++) delta[i] = (y[i] - t[i]) * h1[i];
-    }
-    SIMD()
-    for (ptrdiff_t i = 0; i < N * K; i++) y[i] = (y[i] - t[i]) * (y[i] - t[i]) / 2;
-    return NAME(weigh)(N, K, y, weight, scale, delta);
+    return total;
 }
 
 /* With u = |a|, q = e^-u / (1 + e^-u), which is 1 - y for a > 0 and else y, and p = 1 - t, or t, likewise:
- * E = log(1 + e^a) - t a = log(1 + e^-u) + p u,  delta = y - t = p - q for a > 0 and else q - p */
-static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *value, REAL *delta)
+ * E = log(1 + e^a) - t a = log(1 + e^-u) + p u,  delta = y - t = p - q for a > 0 and else q - p.
+ * Here the logarithm and delta. */
+static INLINE void NAME(binary_cross_entropy_unit)(REAL a, REAL t, REAL *logarithm, REAL *delta)
 {
-    const REAL u = FABS(a), e = NAME(exp_down)(-u, 0), q = e / (1 + e), p = a > 0 ? 1 - t : t;
-    *value = NAME(log1p)(e) + NAME(times_log)(p, u);
+    const REAL e = NAME(exp_down)(-FABS(a), 0), q = e / (1 + e), p = a > 0 ? 1 - t : t;
+    *logarithm = NAME(log1p)(e);
     *delta = a > 0 ? p - q : q - p;
 }
 
 static double NAME(binary_cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const REAL *t,
-                                         const REAL *weight, REAL scale, REAL *delta, REAL *work)
+                                         const REAL *weight, REAL scale, REAL *delta)
 {
-    if (delta) {
+    ALIGNED double value[AT_ONCE];
+    ALIGNED REAL logarithm[AT_ONCE], unused[AT_ONCE];
+    double total = 0;
+    if (!weight) K *= N, N = 1;      /* one long row */
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += AT_ONCE, a += AT_ONCE, t += AT_ONCE) {
+        const ptrdiff_t count = N * K - begin < AT_ONCE ? N * K - begin : AT_ONCE;
+        REAL *d = delta ? delta + begin : unused;
         SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++)
-            NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &delta[i]);
-    } else {
+        for (ptrdiff_t i = 0; i < count; i++) NAME(binary_cross_entropy_unit)(a[i], t[i], &logarithm[i], &d[i]);
         SIMD()
-        for (ptrdiff_t i = 0; i < N * K; i++) {
-            REAL unused;
-            NAME(binary_cross_entropy_unit)(a[i], t[i], &work[i], &unused);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const double p = a[i] > 0 ? 1 - (double)t[i] : t[i];
+            value[i] = logarithm[i] + NAME(times_log)(p, FABS(a[i]));
         }
+        total += NAME(weigh)(count, K, value, weight, scale, delta ? d : NULL, &n, &k);
     }
-    return NAME(weigh)(N, K, work, weight, scale, delta);
+    return total;
 }
 
 /* With s = sum_k t_k:  E = -sum_k t_k log y_k = sum_k t_k (max a - a_k) + s log(1 + r),
@@ -205,7 +226,7 @@ static INLINE REAL NAME(cross_entropy_delta)(REAL e, REAL t, REAL q, REAL r, REA
     return e == 1 ? at_top : elsewhere;
 }
 
-static double NAME(cross_entropy_row)(ptrdiff_t K, const REAL *a, const REAL *t, REAL c, REAL *delta, REAL *e)
+static double NAME(cross_entropy_row)(ptrdiff_t K, const REAL *a, const REAL *t, double c, REAL *delta, REAL *e)
 {
     const REAL top = NAME(max)(K, a);
     const REAL r = NAME(softmax_exp)(K, a, top, e);
@@ -215,20 +236,20 @@ static double NAME(cross_entropy_row)(ptrdiff_t K, const REAL *a, const REAL *t,
         const REAL t_one = e[k] == 1 ? t[k] : 0;
         t_top += t_one;
         t_others += t[k] - t_one;
-        cost += NAME(times_log)(t[k], top - a[k]);
+        cost += NAME(times_log)(t[k], (double)top - a[k]);
     }
     const double s = t_top + t_others;
     if (delta) {
         const REAL q = (REAL)s / (1 + r);
         SIMD()
         for (ptrdiff_t k = 0; k < K; k++)
-            delta[k] = c * NAME(cross_entropy_delta)(e[k], t[k], q, r, (REAL)t_top, (REAL)t_others);
+            delta[k] = (REAL)(c * NAME(cross_entropy_delta)(e[k], t[k], q, r, (REAL)t_top, (REAL)t_others));
     }
     return cost + s * NAME(log1p)(r);
 }
 
 /* E_n into cost[n], and delta times c[n], of up to LANES narrow rows */
-static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a, const REAL *t, const REAL *c,
+static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a, const REAL *t, const double *c,
                                      REAL *delta, double *cost)
 {
     ptrdiff_t start[LANES];
@@ -250,7 +271,7 @@ static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a,
             others[l] += e - one;
             t_top[l] += one * t_k;
             t_others[l] += t_k - one * t_k;
-            cost[l] += NAME(times_log)(t_k, top[l] - a_k);
+            cost[l] += NAME(times_log)(t_k, (double)top[l] - a_k);
             x[k * LANES + l] = e;
         }
     SIMD()
@@ -258,14 +279,14 @@ static void NAME(cross_entropy_tile)(ptrdiff_t rows, ptrdiff_t K, const REAL *a,
         const REAL s = (REAL)(t_top[l] + t_others[l]);
         r[l] = (REAL)(others[l] + (ones[l] - 1));
         q[l] = s / (1 + r[l]);
-        cost[l] += s * NAME(log1p)(r[l]);
+        cost[l] += (double)s * NAME(log1p)(r[l]);
     }
     if (!delta) return;
     for (ptrdiff_t k = 0; k < K; k++)
         SIMD()
         for (ptrdiff_t l = 0; l < LANES; l++) {
             const ptrdiff_t i = k * LANES + l;
-            x[i] = c[l] * NAME(cross_entropy_delta)(x[i], u[i], q[l], r[l], t_top[l], (REAL)t_others[l]);
+            x[i] = (REAL)(c[l] * NAME(cross_entropy_delta)(x[i], u[i], q[l], r[l], t_top[l], (REAL)t_others[l]));
         }
     NAME(store_tile)(K, start, x, delta);
 }
@@ -274,12 +295,11 @@ static double NAME(cross_entropy)(ptrdiff_t N, ptrdiff_t K, const REAL *a, const
                                   const REAL *weight, REAL scale, REAL *delta, REAL *work)
 {
     const ptrdiff_t height = K <= NARROW ? LANES : 1;
-    double total = 0, cost[LANES];
-    REAL c[LANES];
+    double total = 0, cost[LANES], c[LANES];
     for (ptrdiff_t n = 0; n < N; n += height) {
         const ptrdiff_t rows = N - n < height ? N - n : height;
         for (ptrdiff_t l = 0; l < height; l++)
-            c[l] = weight ? scale * weight[n + (l < rows ? l : rows - 1)] : scale;
+            c[l] = NAME(factor)(weight, scale, n + (l < rows ? l : rows - 1));
         REAL *delta_n = delta ? delta + n * K : NULL;
         if (K <= NARROW)
             NAME(cross_entropy_tile)(rows, K, a + n * K, t + n * K, c, delta_n, cost);
@@ -305,17 +325,17 @@ static double NAME(softmax_squared_error)(ptrdiff_t N, ptrdiff_t K, const REAL *
         double not_top = 0, cost = 0, mean = 0;
         for (ptrdiff_t k = 1; k < K; k++) top = y[k] > y[top] ? k : top;
         for (ptrdiff_t k = 0; k < K; k++) not_top += k == top ? 0 : y[k];
-        const REAL d_top = (REAL)((1 - t[top]) - not_top);
+        const double d_top = (1 - (double)t[top]) - not_top;
         for (ptrdiff_t k = 0; k < K; k++) {
-            const REAL d = k == top ? d_top : y[k] - t[k];
-            cost += (double)d * d / 2;
-            f[k] = d - d_top;
+            const double d = k == top ? d_top : (double)y[k] - t[k];
+            cost += d * (d / 2);
+            f[k] = (REAL)(d - d_top);
             mean += (double)y[k] * f[k];
         }
         total += weight ? weight[n] * cost : cost;
         if (!delta) continue;
-        const REAL c = weight ? scale * weight[n] : scale;
-        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] = c * y[k] * (REAL)(f[k] - mean);
+        const double c = NAME(factor)(weight, scale, n);
+        for (ptrdiff_t k = 0; k < K; k++) delta[n * K + k] = (REAL)(c * y[k] * (f[k] - mean));
     }
     return total;
 }
@@ -328,7 +348,7 @@ static double NAME(error)(int activation, int error, ptrdiff_t N, ptrdiff_t K, c
     if (N == 0 || K == 0) return 0;
     if (error == FBP_CROSS_ENTROPY) return NAME(cross_entropy)(N, K, a, t, weight, scale, delta, work);
     if (error == FBP_BINARY_CROSS_ENTROPY)
-        return NAME(binary_cross_entropy)(N, K, a, t, weight, scale, delta, work);
+        return NAME(binary_cross_entropy)(N, K, a, t, weight, scale, delta);
     if (activation == FBP_SOFTMAX)
         return NAME(softmax_squared_error)(N, K, a, t, weight, scale, delta, work);
     return NAME(squared_error)(activation, N, K, a, t, weight, scale, delta, work);

@@ -4,13 +4,13 @@
 /* The diagonal of M for up to LANES numbers of an elementwise activation: h' for the canonical pair,
  * h'^2 + (y - t) h'' for the squared error. */
 static void NAME(elementwise_curvature)(int activation, int error, ptrdiff_t count, const REAL *a, const REAL *t,
-                                        int gauss_newton, REAL *m)
+                                        int gauss_newton, double *m)
 {
     REAL y[LANES], h1[LANES], h2[LANES];
     NAME(activate)(activation, count, a, y, h1, h2);
     for (ptrdiff_t i = 0; i < count; i++) {
-        const REAL residual = gauss_newton ? 0 : (y[i] - t[i]) * h2[i];
-        m[i] = error == FBP_BINARY_CROSS_ENTROPY ? h1[i] : h1[i] * h1[i] + residual;
+        const double residual = gauss_newton ? 0 : ((double)y[i] - t[i]) * h2[i];
+        m[i] = error == FBP_BINARY_CROSS_ENTROPY ? h1[i] : (double)h1[i] * h1[i] + residual;
     }
 }
 
@@ -26,7 +26,7 @@ static ptrdiff_t NAME(top_output)(ptrdiff_t K, const REAL *y, REAL *not_top)
 }
 
 /* M of one row of softmax, from its outputs; or its diagonal, which may take their place. */
-static INLINE void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *y, const REAL *t, REAL c,
+static INLINE void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *y, const REAL *t, double c,
                                            int gauss_newton, const int full, REAL *M)
 {
     const ptrdiff_t next = full ? K + 1 : 1;
@@ -36,10 +36,10 @@ static INLINE void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *y
         /* M = s (diag y - y y^T), s = sum_k t_k */
         double s = 0;
         for (ptrdiff_t k = 0; k < K; k++) s += t[k];
-        const REAL cs = (REAL)(c * s);
         for (ptrdiff_t k = 0; k < K; k++) {
-            M[k * next] = cs * y[k] * (k == top ? not_top : 1 - y[k]);
-            for (ptrdiff_t l = 0; full && l < k; l++) M[k * K + l] = M[l * K + k] = -cs * (y[k] * y[l]);
+            const double y_k = y[k];
+            M[k * next] = (REAL)(c * s * y_k * (k == top ? not_top : 1 - y_k));
+            for (ptrdiff_t l = 0; full && l < k; l++) M[k * K + l] = M[l * K + k] = (REAL)(-c * s * (y_k * y[l]));
         }
         return;
     }
@@ -48,23 +48,21 @@ static INLINE void NAME(softmax_curvature)(int error, ptrdiff_t K, const REAL *y
      *     M_kl = -y_k y_l (g_k + g_l + y_k + v_l),   M_kk = y_k (g_k (1 - 2 y_k) + y_k (1 - y_k - v_k));
      * without the residual's term, S^T S, the same with g = 0. At the top 1 - y, v and 1 - y - v are formed
      * from the other outputs. */
-    const REAL d_top = (1 - t[top]) - not_top;
+    const double d_top = (1 - (double)t[top]) - not_top;
     double mean = 0, others = 0;                /* sum_j y_j f_j; sum of y_j^2 but for the top */
     for (ptrdiff_t k = 0; k < K; k++) {
         if (k == top) continue;
-        mean += (double)y[k] * (y[k] - t[k] - d_top);
+        mean += y[k] * ((double)y[k] - t[k] - d_top);
         others += (double)y[k] * y[k];
     }
     const double norm = (double)y[top] * y[top] + others, v_top = (double)y[top] * not_top - others;
     for (ptrdiff_t k = 0; k < K; k++) {
-        const REAL f_k = k == top ? 0 : y[k] - t[k] - d_top;
-        const double y_k = y[k], g_k = gauss_newton ? 0 : f_k - mean;
+        const double y_k = y[k], f_k = k == top ? 0 : y_k - t[k] - d_top, g_k = gauss_newton ? 0 : f_k - mean;
         const double slope = k == top ? not_top - y_k : 1 - 2 * y_k;
         const double spread = k == top ? (double)not_top * not_top + others : 1 - 2 * y_k + norm;
         M[k * next] = (REAL)(c * y_k * (g_k * slope + y_k * spread));
         for (ptrdiff_t l = 0; full && l < k; l++) {
-            const REAL f_l = l == top ? 0 : y[l] - t[l] - d_top;
-            const double y_l = y[l], g_l = gauss_newton ? 0 : f_l - mean;
+            const double y_l = y[l], f_l = l == top ? 0 : y_l - t[l] - d_top, g_l = gauss_newton ? 0 : f_l - mean;
             const double y_plus_v = k == top ? y_l + v_top : l == top ? y_k + v_top : y_k + (y_l - norm);
             M[k * K + l] = M[l * K + k] = (REAL)(-c * y_k * y_l * (g_k + g_l + y_plus_v));
         }
@@ -84,7 +82,7 @@ static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdif
         NAME(softmax)(N, K, a, M + N * K * (K - 1));
         for (ptrdiff_t n = 0; n < N; n++) {
             memcpy(work, y + n * K, (size_t)K * sizeof(REAL));
-            NAME(softmax_curvature)(error, K, work, t + n * K, weight ? scale * weight[n] : scale, gauss_newton, 1,
+            NAME(softmax_curvature)(error, K, work, t + n * K, NAME(factor)(weight, scale, n), gauss_newton, 1,
                                     M + n * K * K);
         }
         return;
@@ -92,10 +90,10 @@ static void NAME(error_curvature)(int activation, int error, ptrdiff_t N, ptrdif
     memset(M, 0, (size_t)(N * K * K) * sizeof(REAL));
     for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += LANES) {
         const ptrdiff_t count = N * K - begin < LANES ? N * K - begin : LANES;
-        REAL m[LANES];
+        double m[LANES];
         NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, m);
         for (ptrdiff_t i = 0; i < count; i++) {
-            M[(n * K + k) * K + k] = (weight ? scale * weight[n] : scale) * m[i];
+            M[(n * K + k) * K + k] = (REAL)(NAME(factor)(weight, scale, n) * m[i]);
             if (++k == K) k = 0, n++;
         }
     }
@@ -149,7 +147,7 @@ static double NAME(shifted)(ptrdiff_t K, const REAL *y, const REAL *x, ptrdiff_t
 
 /* M v of one row of softmax, by S v = y (v - y . v):  cross-entropy: sum_k t_k S v;
  * squared error, with d = y - t, q = S v:  S q + q (d - y . d) - y (q . d)   (Gauss-Newton: S q). work holds 3 K. */
-static void NAME(softmax_row_tangent)(int error, ptrdiff_t K, const REAL *y, const REAL *t, REAL c, int gauss_newton,
+static void NAME(softmax_row_tangent)(int error, ptrdiff_t K, const REAL *y, const REAL *t, double c, int gauss_newton,
                                       const REAL *v, REAL *out, REAL *work)
 {
     REAL *q = work, *shift = work + K, *d = work + 2 * K;
@@ -159,13 +157,12 @@ static void NAME(softmax_row_tangent)(int error, ptrdiff_t K, const REAL *y, con
     mean = NAME(shifted)(K, y, v, top, shift);
     if (error == FBP_CROSS_ENTROPY) {
         for (ptrdiff_t k = 0; k < K; k++) s += t[k];
-        const REAL cs = (REAL)(c * s);
-        for (ptrdiff_t k = 0; k < K; k++) out[k] = cs * y[k] * (REAL)(shift[k] - mean);
+        for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * s * y[k] * (shift[k] - mean));
         return;
     }
     for (ptrdiff_t k = 0; k < K; k++) q[k] = y[k] * (REAL)(shift[k] - mean);
     mean = NAME(shifted)(K, y, q, top, shift);
-    for (ptrdiff_t k = 0; k < K; k++) out[k] = c * y[k] * (REAL)(shift[k] - mean);
+    for (ptrdiff_t k = 0; k < K; k++) out[k] = (REAL)(c * y[k] * (shift[k] - mean));
     if (gauss_newton) return;
     for (ptrdiff_t k = 0; k < K; k++) not_top += k == top ? 0 : y[k];
     for (ptrdiff_t k = 0; k < K; k++) d[k] = k == top ? (REAL)((1 - t[k]) - not_top) : y[k] - t[k];
@@ -181,7 +178,7 @@ static void NAME(softmax_tangent)(int error, ptrdiff_t N, ptrdiff_t K, const REA
                                   REAL *work)
 {
     for (ptrdiff_t n = 0; n < N; n++, y += K, t += K, v += K, out += K)
-        NAME(softmax_row_tangent)(error, K, y, t, weight ? scale * weight[n] : scale, gauss_newton, v, out, work);
+        NAME(softmax_row_tangent)(error, K, y, t, NAME(factor)(weight, scale, n), gauss_newton, v, out, work);
 }
 
 /* m[n] = scale weight_n diag M_n */
@@ -192,15 +189,16 @@ static void NAME(error_diagonal)(int activation, int error, ptrdiff_t N, ptrdiff
     if (activation == FBP_SOFTMAX) {
         NAME(softmax)(N, K, a, m);
         for (ptrdiff_t n = 0; n < N; n++, t += K, m += K)
-            NAME(softmax_curvature)(error, K, m, t, weight ? scale * weight[n] : scale, gauss_newton, 0, m);
+            NAME(softmax_curvature)(error, K, m, t, NAME(factor)(weight, scale, n), gauss_newton, 0, m);
         return;
     }
-    for (ptrdiff_t begin = 0; begin < N * K; begin += LANES) {
+    for (ptrdiff_t begin = 0, n = 0, k = 0; begin < N * K; begin += LANES) {
         const ptrdiff_t count = N * K - begin < LANES ? N * K - begin : LANES;
-        NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, m + begin);
-    }
-    for (ptrdiff_t n = 0; n < N; n++, m += K) {
-        const REAL c = weight ? scale * weight[n] : scale;
-        for (ptrdiff_t k = 0; k < K; k++) m[k] *= c;
+        double each[LANES];
+        NAME(elementwise_curvature)(activation, error, count, a + begin, t + begin, gauss_newton, each);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            m[begin + i] = (REAL)(NAME(factor)(weight, scale, n) * each[i]);
+            if (++k == K) k = 0, n++;
+        }
     }
 }

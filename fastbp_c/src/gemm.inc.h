@@ -11,17 +11,28 @@
  *    stay in cache: the first tile fetches it.
  * d) Few rows times a large transposed B: the packing would take longer than the product, so A is packed instead.
  * e) M and K are cut into blocks so that the part of A in use stays in the second-level cache and the panel of
- *    B in the first.
+ *    B in the first. Each block of K is a sum of its own, added to C at its end: what rounding does to long sums grows
+ *    with the length of a block and the number of blocks, not with the product of the two.
+ * f) How K is cut depends on K alone, so that an element of C has the same bits however many there are beside it.
+ * g) The buffers on the stack are 40 KiB at most (with vectors of 64 bytes): a thread may have as little as 128.
  */
+/* benches/bench_product.py */
 #define PANEL (2 * VEC_LANES)
-#define BLOCK_K 256
+#define BLOCK_K 128
 #define BLOCK_M 256
+#define FLIPPED_ROWS 192
+#define NARROW_ROWS 128
 #define NARROW_COLUMNS (VEC_LANES / 2)
 #define DOT_ROWS (TILE_ROWS / 3)
 #define DOT_COLUMNS 4
-/* benches/bench_product.py */
 #define PACK_FROM_ROWS 192
 #define AHEAD_FROM_BYTES (1 << 19)
+
+/* A vector, or its first n lanes */
+static INLINE VEC NAME(load_tail)(const int whole, const REAL *p, ptrdiff_t n)
+{
+    return whole ? NAME(load)(p) : NAME(load_part)(p, n);
+}
 
 /* C[i, :] = start[i, :] + sum_k A[i, k] B[k, :]   for `rows` rows and `vecs` vectors, the last `last` lanes wide.
  * If `ahead` is set, rows next[0], next[next_row], ... of the next panel are fetched on the way. */
@@ -31,15 +42,13 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
                        const REAL *restrict bias, const REAL *next, ptrdiff_t next_row)
 {
     VEC c[TILE_ROWS][2];
-    const REAL *from = start == FBP_ADD ? C : bias;
-    const ptrdiff_t from_row = start == FBP_ADD ? ldc : 0;
-
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vecs; v++) {
-            if (start == FBP_ZERO) c[i][v] = (VEC){0};
-            else if (whole || v < vecs - 1) c[i][v] = NAME(load)(from + i * from_row + v * VEC_LANES);
-            else c[i][v] = NAME(load_part)(from + i * from_row + v * VEC_LANES, last);
-        }
+    UNROLL for (int v = 0; v < vecs; v++) {
+        VEC row = {0};
+        if (start == FBP_BIAS) row = NAME(load_tail)(whole || v < vecs - 1, bias + v * VEC_LANES, last);
+        UNROLL for (int i = 0; i < rows; i++) c[i][v] = row;
+    }
+    if (start == FBP_ADD)
+        UNROLL for (int i = 0; i < rows; i++) PREFETCH(C + i * ldc);
     /* Four rows a pointer: a register for each row's distance from A would be too many. */
     const REAL *a[(TILE_ROWS + 3) / 4];
     UNROLL for (int j = 0; 4 * j < rows; j++) {
@@ -49,8 +58,7 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
     for (ptrdiff_t k = 0; k < K; k++) {
         VEC b[2];
         UNROLL for (int v = 0; v < vecs; v++)
-            b[v] = (whole || !HAS_MASKS || v < vecs - 1) ? NAME(load)(B + k * ldb + v * VEC_LANES)
-                                                         : NAME(load_part)(B + k * ldb + v * VEC_LANES, last);
+            b[v] = NAME(load_tail)(whole || !HAS_MASKS || v < vecs - 1, B + k * ldb + v * VEC_LANES, last);
         /* Down the columns of A every k is a new page, which no hardware prefetcher follows. */
         PREFETCH(A + (k + 8) * a_col);
         PREFETCH(A + (k + 8) * a_col + TILE_ROWS - 1);
@@ -65,6 +73,10 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
         }
         UNROLL for (int j = 0; 4 * j < rows; j++) a[j] += a_col;
     }
+    if (start == FBP_ADD)
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < vecs; v++)
+                c[i][v] += NAME(load_tail)(whole || v < vecs - 1, C + i * ldc + v * VEC_LANES, last);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vecs; v++) {
             if (whole || v < vecs - 1) NAME(store)(C + i * ldc + v * VEC_LANES, c[i][v]);
@@ -73,46 +85,49 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
 }
 
 /* All rows of one panel. Rows are cut as evenly as they go: three tiles of 11, 11 and 10 beat 12, 12 and 8. */
-#define TILE(rows)                                                                                             \
+#define TILE(rows, vecs, whole, ahead)                                                                         \
     case rows:                                                                                                 \
         NAME(tile)(rows, vecs, whole, ahead, last, K, A, a_row, a_col, B, ldb, C, ldc, start, bias, next,      \
                    next_row);                                                                                  \
         break;
-#define DEFINE_PANEL(name, vecs, whole, ahead)                                                                 \
+#define SIX_TILES(...)                                                                                         \
+    TILE(1, __VA_ARGS__) TILE(2, __VA_ARGS__) TILE(3, __VA_ARGS__) TILE(4, __VA_ARGS__) TILE(5, __VA_ARGS__)   \
+    TILE(6, __VA_ARGS__)
+#if TILE_ROWS == 12
+#define TILES(...)                                                                                             \
+    SIX_TILES(__VA_ARGS__)                                                                                     \
+    TILE(7, __VA_ARGS__) TILE(8, __VA_ARGS__) TILE(9, __VA_ARGS__) TILE(10, __VA_ARGS__) TILE(11, __VA_ARGS__) \
+    TILE(12, __VA_ARGS__)
+#else
+#define TILES(...) SIX_TILES(__VA_ARGS__)
+#endif
+#define DEFINE_PANEL(name, ...)                                                                                \
     static NOINLINE void NAME(name)(ptrdiff_t last, ptrdiff_t M, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,  \
                                     ptrdiff_t a_col, const REAL *B, ptrdiff_t ldb, REAL *C, ptrdiff_t ldc,     \
                                     int start, const REAL *bias, const REAL *next, ptrdiff_t next_row)         \
     {                                                                                                          \
         for (ptrdiff_t tiles = (M + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {                          \
             const ptrdiff_t rows = (M + tiles - 1) / tiles;                                                    \
-            switch (rows) { TILES }                                                                            \
+            switch (rows) { TILES(__VA_ARGS__) }                                                               \
             A += rows * a_row;                                                                                 \
             C += rows * ldc;                                                                                   \
             M -= rows;                                                                                         \
             next_row = 0; /* it is there, once is enough */                                                    \
         }                                                                                                      \
     }
-#if TILE_ROWS == 12
-#define TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
-#else
-#define TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#endif
-#define vecs 2
-#define whole 1
-#define ahead 1
+/* vecs, whole, ahead */
 DEFINE_PANEL(panel_2_ahead, 2, 1, 1)
-#undef ahead
-#define ahead 0
 DEFINE_PANEL(panel_2, 2, 1, 0)
-#undef whole
-#define whole 0
 DEFINE_PANEL(panel_2_part, 2, 0, 0)
-#undef vecs
-#define vecs 1
 DEFINE_PANEL(panel_1_part, 1, 0, 0)
-#undef whole
-#undef ahead
-#undef vecs
+
+/* The next block of the inner dimension, of which K is left: cut as evenly as it goes */
+static INLINE ptrdiff_t NAME(depth)(ptrdiff_t K)
+{
+    if (K <= BLOCK_K) return K;
+    const ptrdiff_t blocks = (K + BLOCK_K - 1) / BLOCK_K;
+    return (K + blocks - 1) / blocks;
+}
 
 /* packed[k, :] = B[k, :] for n <= PANEL columns, zero beyond them. */
 static NOINLINE void NAME(pack_rows)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
@@ -150,7 +165,7 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
     const int ahead = b_col == 1 && N * K * (ptrdiff_t)sizeof(REAL) >= AHEAD_FROM_BYTES;
     ptrdiff_t k = 0;
     do {
-        const ptrdiff_t depth = K - k < BLOCK_K ? K - k : BLOCK_K;
+        const ptrdiff_t depth = NAME(depth)(K - k);
         const REAL *a = A + k * a_col;
         for (ptrdiff_t j = 0; j < N; j += PANEL) {
             const ptrdiff_t width = N - j < PANEL ? N - j : PANEL;
@@ -235,8 +250,8 @@ static NOINLINE void NAME(narrow_along)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, c
                                         int start, const REAL *bias)
 {
     ALIGNED REAL transposed[NARROW_COLUMNS * BLOCK_K];
-    for (ptrdiff_t k = 0; k < K; k += BLOCK_K) {
-        const ptrdiff_t depth = K - k < BLOCK_K ? K - k : BLOCK_K;
+    for (ptrdiff_t k = 0, depth; k < K; k += depth) {
+        depth = NAME(depth)(K - k);
         for (ptrdiff_t n = 0; n < N; n++)
             for (ptrdiff_t i = 0; i < depth; i++) transposed[n * depth + i] = B[(k + i) * b_row + n * b_col];
         for (ptrdiff_t m = 0; m < M; m += DOT_ROWS)
@@ -264,9 +279,9 @@ static NOINLINE void NAME(narrow_down)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, co
                                        const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
                                        int start, const REAL *bias)
 {
-    ALIGNED REAL transposed[NARROW_COLUMNS * BLOCK_M];
-    for (ptrdiff_t m = 0; m < M; m += BLOCK_M) {
-        const ptrdiff_t rows = M - m < BLOCK_M ? M - m : BLOCK_M;
+    ALIGNED REAL transposed[NARROW_COLUMNS * NARROW_ROWS];
+    for (ptrdiff_t m = 0; m < M; m += NARROW_ROWS) {
+        const ptrdiff_t rows = M - m < NARROW_ROWS ? M - m : NARROW_ROWS;
         NAME(gemm_block)(N, rows, K, B, b_col, b_row, A + m, a_col, 1, transposed, rows, FBP_ZERO, NULL);
         for (ptrdiff_t i = 0; i < rows; i++)
             for (ptrdiff_t n = 0; n < N; n++) {
@@ -280,9 +295,9 @@ static NOINLINE void NAME(narrow_down)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, co
 static NOINLINE void NAME(gemm_flipped)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,
                                         ptrdiff_t a_col, const REAL *B, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc)
 {
-    ALIGNED REAL flipped[BLOCK_M * PANEL];
-    for (ptrdiff_t n = 0; n < N; n += BLOCK_M) {
-        const ptrdiff_t rows = N - n < BLOCK_M ? N - n : BLOCK_M;
+    ALIGNED REAL flipped[FLIPPED_ROWS * PANEL];
+    for (ptrdiff_t n = 0; n < N; n += FLIPPED_ROWS) {
+        const ptrdiff_t rows = N - n < FLIPPED_ROWS ? N - n : FLIPPED_ROWS;
         for (ptrdiff_t m = 0; m < M; m += PANEL) {
             const ptrdiff_t columns = M - m < PANEL ? M - m : PANEL;
             NAME(gemm_block)(rows, columns, K, B + n * b_col, b_col, 1, A + m * a_row, a_col, a_row, flipped, PANEL,
@@ -291,6 +306,9 @@ static NOINLINE void NAME(gemm_flipped)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, c
         }
     }
 }
+
+/* Threads have 128 KiB under musl; no more than half of it is for buffers: those of gemm_flipped and gemm_block. */
+typedef char NAME(small_buffers)[(BLOCK_M + BLOCK_K) * PANEL * (ptrdiff_t)sizeof(REAL) <= 1 << 16 ? 1 : -1];
 
 /* C[m, n] = start[m, n] + sum_k A(m, k) B(k, n),   A(m, k) = A[m a_row + k a_col],   B(k, n) = B[k b_row + n b_col],
  * a_row or a_col, and b_row or b_col, being 1. start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (the row `bias`). */
@@ -325,10 +343,14 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 #undef PANEL
 #undef BLOCK_K
 #undef BLOCK_M
+#undef FLIPPED_ROWS
+#undef NARROW_ROWS
+#undef AHEAD_FROM_BYTES
 #undef PACK_FROM_ROWS
 #undef NARROW_COLUMNS
 #undef DOT_ROWS
 #undef DOT_COLUMNS
 #undef TILE
+#undef SIX_TILES
 #undef TILES
 #undef DEFINE_PANEL

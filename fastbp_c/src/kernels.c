@@ -35,7 +35,7 @@
 #define HAS_SHUFFLE 0
 #endif
 
-#if HAS_VECTORS && (defined(__x86_64__) || defined(__i386__)) && !defined(FASTBP_BASELINE_ONLY)
+#if HAS_VECTORS && (defined(__x86_64__) || defined(__i386__))
 #define X86_DISPATCH 1
 #include <immintrin.h>
 #endif

@@ -1,4 +1,4 @@
-/* Symmetric matrices of which the lower triangle is stored, and small Cholesky factors. */
+/* Symmetric matrices of which the lower triangle is stored, and small Cholesky factors: in double only. */
 
 #define STRIP 256
 
@@ -81,11 +81,7 @@ static int NAME(cholesky)(ptrdiff_t k, REAL *restrict S, const REAL *restrict le
         REAL *restrict row = S + j * k;
         const REAL pivot = row[j];
         if (!(pivot > least[j] && pivot - pivot == 0)) return 0;
-#if IS_FLOAT
-        row[j] = sqrtf(pivot);
-#else
         row[j] = sqrt(pivot);
-#endif
         for (ptrdiff_t c = j + 1; c < k; c++) row[c] /= row[j];
         for (ptrdiff_t i = j + 1; i < k; i++) {
             REAL *restrict below = S + i * k;

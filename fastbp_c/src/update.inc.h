@@ -1,5 +1,12 @@
 /* Elementwise products, sums and optimizer steps: one pass through memory each. */
 
+/* How many rows of a matrix, or numbers of a column, make a sum in REAL; how few are added to one that is there already;
+ * and how wide a strip of columns is */
+#define SUM_ROWS 256
+#define FEW_ROWS 16
+#define SUM_COLUMN 1024
+#define SUM_COLUMNS 512
+
 /* y[n, r, :] *= x[n, :] */
 static void NAME(multiply)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict x, REAL *restrict y)
 {
@@ -21,7 +28,7 @@ static int NAME(all_finite)(ptrdiff_t n, const REAL *x)
 }
 
 /* rows[n, :] = x[order[n], :] */
-static void NAME(take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
+static void NAME(gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
                          REAL *restrict rows)
 {
     for (ptrdiff_t n = 0; n < N; n++, rows += width) {
@@ -35,25 +42,84 @@ static void NAME(take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restr
     }
 }
 
-/* Four rows at a time: a quarter of the traffic through s, and shorter chains of roundings. */
+/* s += sum_n x[n, :] by fours: a quarter of the traffic through s */
+static INLINE void NAME(sum_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *restrict x, REAL *restrict s)
+{
+    ptrdiff_t n = 0;
+    for (; n + 4 <= N; n += 4, x += 4 * ld) {
+        SIMD()
+        for (ptrdiff_t k = 0; k < K; k++) s[k] += (x[k] + x[ld + k]) + (x[2 * ld + k] + x[3 * ld + k]);
+    }
+    for (; n < N; n++, x += ld)
+        for (ptrdiff_t k = 0; k < K; k++) s[k] += x[k];
+}
+
+/* s += sum_n c[n] x[n, :]^2 */
+static INLINE void NAME(square_block)(ptrdiff_t N, ptrdiff_t ld, ptrdiff_t K, const REAL *restrict c,
+                                      const REAL *restrict x, REAL *restrict s)
+{
+    for (ptrdiff_t n = 0; n < N; n++, x += ld) {
+        const REAL weight = c[n];
+        SIMD()
+        for (ptrdiff_t k = 0; k < K; k++) s[k] += weight * x[k] * x[k];
+    }
+}
+
+/* s (+)= either of them, without c or with it: blocks of SUM_ROWS, which are added in double. A float chain over many
+ * samples would stop where a term is half an ulp of the sum. */
+static NOINLINE void NAME(sum_rows)(ptrdiff_t N, ptrdiff_t K, const REAL *c, const REAL *x, int add, REAL *s)
+{
+    ALIGNED double total[SUM_COLUMNS];
+    ALIGNED REAL part[SUM_COLUMNS];
+    for (ptrdiff_t k = 0; k < K; k += SUM_COLUMNS) {
+        const ptrdiff_t width = K - k < SUM_COLUMNS ? K - k : SUM_COLUMNS;
+        for (ptrdiff_t i = 0; i < width; i++) total[i] = add ? s[k + i] : 0;
+        for (ptrdiff_t n = 0; n < N; n += SUM_ROWS) {
+            const ptrdiff_t rows = N - n < SUM_ROWS ? N - n : SUM_ROWS;
+            for (ptrdiff_t i = 0; i < width; i++) part[i] = 0;
+            if (c) NAME(square_block)(rows, K, width, c + n, x + n * K + k, part);
+            else NAME(sum_block)(rows, K, width, x + n * K + k, part);
+            for (ptrdiff_t i = 0; i < width; i++) total[i] += part[i];
+        }
+        for (ptrdiff_t i = 0; i < width; i++) s[k + i] = (REAL)total[i];
+    }
+}
+
+/* s[k] (+)= sum_n x[n, k] */
 static void NAME(column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *restrict x, int add, REAL *restrict s)
 {
     if (K == 1) {
-        REAL sum = 0;
-        SIMD(reduction(+ : sum))
-        for (ptrdiff_t n = 0; n < N; n++) sum += x[n];
-        *s = add ? *s + sum : sum;
-        return;
+        double total = add ? *s : 0;
+        for (ptrdiff_t begin = 0; begin < N; begin += SUM_COLUMN) {
+            const ptrdiff_t end = N - begin < SUM_COLUMN ? N : begin + SUM_COLUMN;
+            REAL part = 0;
+            SIMD(reduction(+ : part))
+            for (ptrdiff_t n = begin; n < end; n++) part += x[n];
+            total += part;
+        }
+        *s = (REAL)total;
+    } else if (N > (add ? FEW_ROWS : SUM_ROWS)) {
+        NAME(sum_rows)(N, K, NULL, x, add, s);
+    } else {
+        if (!add)
+            for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
+        NAME(sum_block)(N, K, K, x, s);
     }
-    if (!add)
-        for (ptrdiff_t k = 0; k < K; k++) s[k] = 0;
-    ptrdiff_t n = 0;
-    for (; n + 4 <= N; n += 4, x += 4 * K) {
-        SIMD()
-        for (ptrdiff_t k = 0; k < K; k++) s[k] += (x[k] + x[K + k]) + (x[2 * K + k] + x[3 * K + k]);
+}
+
+/* s[n, i] (+)= sum_r c[n, r] rows[n, r, i]^2 */
+static void NAME(sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict c,
+                              const REAL *restrict rows, int add, REAL *restrict s)
+{
+    for (ptrdiff_t n = 0; n < N; n++, c += R, rows += R * width, s += width) {
+        if (R > (add ? FEW_ROWS : SUM_ROWS)) {
+            NAME(sum_rows)(R, width, c, rows, add, s);
+            continue;
+        }
+        if (!add)
+            for (ptrdiff_t i = 0; i < width; i++) s[i] = 0;
+        NAME(square_block)(R, width, width, c, rows, s);
     }
-    for (; n < N; n++, x += K)
-        for (ptrdiff_t k = 0; k < K; k++) s[k] += x[k];
 }
 
 /* g[n, i, o] (+)= z[n, i] delta[n, o], the rows of each at distances of their own */
@@ -110,3 +176,8 @@ static void NAME(adam)(ptrdiff_t n, const REAL *restrict g, REAL *restrict p, RE
         p[i] = (1 - decay) * p[i] - rate * m[i] / (root_scale * root + epsilon);
     }
 }
+
+#undef SUM_ROWS
+#undef FEW_ROWS
+#undef SUM_COLUMN
+#undef SUM_COLUMNS

@@ -47,4 +47,5 @@ cdef inline void update(const Step *step, Py_ssize_t place, Py_ssize_t n, const 
                  rule.weight_decay)
     else:
         simd.adam(n, g, p, first + place, second + place, rule.learning_rate / (1 - step.beta1_power), rule.beta1,
-                  rule.beta2, 1 / sqrt(1 - step.beta2_power), rule.epsilon, rule.learning_rate * rule.weight_decay)
+                  1 - rule.beta1, rule.beta2, 1 - rule.beta2, 1 / sqrt(1 - step.beta2_power), rule.epsilon,
+                  rule.learning_rate * rule.weight_decay)

@@ -26,6 +26,28 @@ cdef double number(str name, value, double least, bint least_allowed, double bou
     return x
 
 
+# What other libraries call a number that has another name here.
+cdef dict ALSO_CALLED = {
+    "alpha": "learning_rate", "eta": "learning_rate", "learning_rate_init": "learning_rate", "lr": "learning_rate",
+    "step_size": "learning_rate",
+    "beta": "momentum", "mu": "momentum", "rho": "momentum",
+    "nesterovs_momentum": "nesterov", "use_nesterov": "nesterov",
+    "b1": "beta1", "beta_1": "beta1", "b2": "beta2", "beta_2": "beta2", "betas": "beta1 and beta2",
+    "eps": "epsilon",
+    "decay": "weight_decay", "wd": "weight_decay",
+}
+
+
+cdef int refuse(type kind, dict unknown) except -1:
+    """TypeError for keywords that the optimizer does not have, with the name it has for the same."""
+    for name in unknown:
+        ours = ALSO_CALLED.get(name, "")
+        if not ours or not {*ours.split(" and ")} <= {*kind._names}:
+            ours = ", ".join(kind._names)
+        raise TypeError(f"{kind.__name__}: expected {ours}, got {name}")
+    return 0
+
+
 cdef class Optimizer:
     """What SGD and Adam have in common; not for use by itself."""
 
@@ -92,7 +114,8 @@ cdef class SGD(Optimizer):
 
     _names = ("learning_rate", "momentum", "nesterov", "weight_decay")
 
-    def __init__(self, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(self, learning_rate=None, momentum=0.0, nesterov=False, weight_decay=0.0, **unknown):
+        refuse(type(self), unknown)
         self.rule.kind = RULE_SGD
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -153,7 +176,8 @@ cdef class Adam(Optimizer):
 
     _names = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 
-    def __init__(self, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
+    def __init__(self, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, **unknown):
+        refuse(type(self), unknown)
         self.rule.kind = RULE_ADAM
         self.learning_rate = learning_rate
         self.beta1 = beta1

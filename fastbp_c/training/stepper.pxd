@@ -2,11 +2,11 @@
 
 cimport cython
 cimport numpy as cnp
-from cpython.pythread cimport PyThread_type_lock
 
 from fastbp_c.networks.batch cimport Batch
 from fastbp_c.networks.plan cimport Plan
 from fastbp_c.training.optimizer cimport Rule
+from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
 
 
@@ -17,7 +17,8 @@ cdef class Stepper:
     cdef list states, saved
     cdef Workspace work
     cdef int error
-    cdef PyThread_type_lock in_use
+    cdef Lock lock
+    cdef readonly Py_ssize_t epochs     # finished, and not taken back
     cdef double[2] powers, saved_powers
     cdef cnp.ndarray new_vector(self)
     cdef int enter(self, const Rule *rule, const Batch *batch) except -1

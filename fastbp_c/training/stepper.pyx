@@ -3,13 +3,11 @@
 cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cpython.pythread cimport (
-    NOWAIT_LOCK, PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock,
-)
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastbp_c.boundary.check cimport check_vector
 from fastbp_c.boundary.interrupt cimport begin, end
+from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
 from fastbp_c.networks.batch cimport Batch, chunk_of
 from fastbp_c.networks.passes cimport train_epoch, train_size
@@ -65,13 +63,7 @@ cdef class Stepper:
         self.saved = []
         self.work = Workspace()
         self.powers[0] = self.powers[1] = 1
-        self.in_use = PyThread_allocate_lock()
-        if self.in_use == NULL:
-            raise MemoryError("trainer: expected room for a lock, got none")
-
-    def __dealloc__(self):
-        if self.in_use != NULL:
-            PyThread_free_lock(self.in_use)
+        self.lock = Lock(False)
 
     cdef cnp.ndarray new_vector(self):
         cdef cnp.npy_intp size = self.plan.net.n_parameters
@@ -79,8 +71,7 @@ cdef class Stepper:
 
     cdef int enter(self, const Rule *rule, const Batch *batch) except -1:
         """Take the stepper, with everything that steps on such batches by that rule need; `leave` gives it back."""
-        if not PyThread_acquire_lock(self.in_use, NOWAIT_LOCK):
-            raise RuntimeError("trainer: expected one call at a time, got a second one during the first")
+        self.lock.take_now("trainer")
         try:
             self.prepare(rule, batch)
         except BaseException:
@@ -89,7 +80,7 @@ cdef class Stepper:
         return 0
 
     cdef void leave(self) noexcept:
-        PyThread_release_lock(self.in_use)
+        self.lock.give()
 
     cdef int prepare(self, const Rule *rule, const Batch *batch) except -1:
         check_vector("parameters", self.parameters, self.plan.typenum, self.plan.net.n_parameters,
@@ -157,16 +148,28 @@ cdef class Stepper:
         cdef Rule rule = optimizer.rule
         batch_size = min(batch_size, max(1, data.N))
         batch = chunk_of(&data, 0, min(batch_size, data.N))
+        cdef double value
         self.enter(&rule, &batch)
         try:
             if bit_generator is not None:
                 data.order = self.shuffled(data.N, bit_generator)
             self.save()
             try:
-                return self.run(&rule, &data, batch_size) / max(1, data.N)
+                value = self.run(&rule, &data, batch_size)
             except BaseException:
                 self.restore()
                 raise
+            self.epochs += 1
+        finally:
+            self.leave()
+        return value / max(1, data.N)
+
+    def undo(self):
+        """Take back the epoch that was the last thing done: parameters and optimizer as they were before it."""
+        self.lock.take_now("trainer")
+        try:
+            self.restore()
+            self.epochs -= 1
         finally:
             self.leave()
 
