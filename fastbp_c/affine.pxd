@@ -1,7 +1,7 @@
 """One affine layer on pointers: C-ordered, no exceptions, no allocation but for one case.
 
-affine_gradient of float32 adds what more than 4096 rows give in float64, for which it allocates 8 (n_in + 1) n_out bytes;
-where there are none, it adds in float32.
+affine_gradient of float32 adds what each 4096 of more rows give in float64, for which it allocates 8 (n_in + 1) n_out
+bytes; where there are none, it adds in float32.
 """
 
 from cython cimport floating

@@ -33,7 +33,8 @@ def compare(output, loss, a, t, weight, scale):
     value, delta = error(output, loss, a, t, weights, scale)
     alone, nothing = error(output, loss, a, t, weights, scale, False)
     true_value, true_delta = error(output, loss, *wide, scale)
-    assert np.isfinite(value) and nothing is None
+    assert np.isfinite(value)
+    assert nothing is None
     np.testing.assert_allclose([value, alone], true_value, rtol=2e-6)
     check(delta, true_delta, "delta")
     for gauss_newton in (False, True):

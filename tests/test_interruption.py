@@ -8,8 +8,10 @@ import threading
 import numpy as np
 import pytest
 
+import fastbp_c.affine
 from cases import chain, data, network
 from fastbp import SGD, Adam, Affine, Trainer
+from util import nan
 
 OPTIMIZERS = {"momentum": lambda: SGD(0.01, 0.9), "adam": lambda: Adam(0.01)}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -190,3 +192,32 @@ def test_wrong_arguments_change_nothing(optimizer, options):
     for each in (trainer, rest):
         each.fit(X, T, epochs=2, seed=1)
     assert net == other
+
+
+LONG = 3000
+
+
+def long_affine(x, out):
+    fastbp_c.affine.affine(x, x, None, out)
+
+
+def long_backward(x, out):
+    fastbp_c.affine.affine_backward(x, x, x, out, np.empty_like(x), np.empty(LONG))
+
+
+def long_delta(x, out):
+    fastbp_c.affine.delta_backward(x, x, x, "tanh", out, np.empty_like(x))
+
+
+@posix
+@pytest.mark.parametrize("call", [long_affine, long_backward, long_delta])
+def test_ctrl_c_ends_a_long_product(interrupt, product_limit, call):
+    """Long before its end: the last row is not there yet."""
+    product_limit(2**60)  # by one core, which takes many times as long as the signal
+    x, out = np.zeros((LONG, LONG)), nan((LONG, LONG), "float64")
+    interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        call(x, out)
+    assert np.isnan(out[-1]).all()
+    fastbp_c.affine.affine(x[:3], x, None, out[:3])  # and what comes next is not bothered
+    assert not out[:3].any()

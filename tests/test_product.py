@@ -1,6 +1,6 @@
 """The matrix products under every layer: Y = X W + b, dW = Xᵀ dY, dX = dY Wᵀ, at the edges of every block.
 
-Tiles are 6 or 12 rows by 2 vectors of 2 to 16 lanes, blocks 256 rows by 256 deep, rows are packed from 192 on, and
+Tiles are 6 or 12 rows by 2 vectors of 2 to 16 lanes, blocks 256 rows by 128 deep, rows are packed from 192 on, and
 more than `product_limit` multiply-adds go to BLAS.
 """
 
@@ -16,7 +16,7 @@ from util import DTYPES, assert_close, nan, shifted
 
 ROWS = (0, 1, 5, 6, 7, 11, 12, 13, 127, 128, 129, 191, 192, 193, 255, 256, 257, 300)
 COLUMNS = (0, *range(1, 34), 63, 64, 65, 100)
-DEPTHS = (0, 1, 2, 255, 256, 257, 513)
+DEPTHS = (0, 1, 2, 127, 128, 129, 257, 513)
 # At the limit, one step beyond it, and beyond it in shapes far from square.
 LIMIT = 2**26
 LARGE = ((512, 512, 256), (512, 512, 257), (513, 512, 256), (9001, 97, 79), (97, 79, 9001))

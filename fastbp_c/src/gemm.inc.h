@@ -47,8 +47,9 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
         if (start == FBP_BIAS) row = NAME(load_tail)(whole || v < vecs - 1, bias + v * VEC_LANES, last);
         UNROLL for (int i = 0; i < rows; i++) c[i][v] = row;
     }
-    if (start == FBP_ADD)
+    if (start == FBP_ADD) {
         UNROLL for (int i = 0; i < rows; i++) PREFETCH(C + i * ldc);
+    }
     /* Four rows a pointer: a register for each row's distance from A would be too many. */
     const REAL *a[(TILE_ROWS + 3) / 4];
     UNROLL for (int j = 0; 4 * j < rows; j++) {
@@ -73,10 +74,12 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
         }
         UNROLL for (int j = 0; 4 * j < rows; j++) a[j] += a_col;
     }
-    if (start == FBP_ADD)
+    /* All loads before the first store: masked loads wait for masked stores beside them. */
+    if (start == FBP_ADD) {
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int v = 0; v < vecs; v++)
                 c[i][v] += NAME(load_tail)(whole || v < vecs - 1, C + i * ldc + v * VEC_LANES, last);
+    }
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vecs; v++) {
             if (whole || v < vecs - 1) NAME(store)(C + i * ldc + v * VEC_LANES, c[i][v]);

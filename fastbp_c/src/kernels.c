@@ -7,6 +7,7 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #define INLINE __forceinline
 #define NOINLINE __declspec(noinline)
+#define ALIGNED __declspec(align(64))
 #define restrict __restrict
 #define SIMD(clauses)
 #else

@@ -1,7 +1,7 @@
 /* Elementwise products, sums and optimizer steps: one pass through memory each. */
 
-/* How many rows of a matrix, or numbers of a column, make a sum in REAL; how few are added to one that is there already;
- * and how wide a strip of columns is */
+/* How many rows of a matrix, or numbers of a column, make a sum in REAL; how few are added to one that is there; and how
+ * wide a strip of columns is */
 #define SUM_ROWS 256
 #define FEW_ROWS 16
 #define SUM_COLUMN 1024
@@ -28,7 +28,7 @@ static int NAME(all_finite)(ptrdiff_t n, const REAL *x)
 }
 
 /* rows[n, :] = x[order[n], :] */
-static void NAME(gather)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
+static void NAME(take_rows)(ptrdiff_t N, ptrdiff_t width, const ptrdiff_t *restrict order, const REAL *restrict x,
                          REAL *restrict rows)
 {
     for (ptrdiff_t n = 0; n < N; n++, rows += width) {
@@ -111,8 +111,10 @@ static void NAME(column_sums)(ptrdiff_t N, ptrdiff_t K, const REAL *restrict x, 
 static void NAME(sum_squares)(ptrdiff_t N, ptrdiff_t R, ptrdiff_t width, const REAL *restrict c,
                               const REAL *restrict rows, int add, REAL *restrict s)
 {
+    /* What one sum is added to may have a long past; many are made of the rows at hand. */
+    const ptrdiff_t few = add && N == 1 ? FEW_ROWS : SUM_ROWS;
     for (ptrdiff_t n = 0; n < N; n++, c += R, rows += R * width, s += width) {
-        if (R > (add ? FEW_ROWS : SUM_ROWS)) {
+        if (R > few) {
             NAME(sum_rows)(R, width, c, rows, add, s);
             continue;
         }
