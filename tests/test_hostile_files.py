@@ -134,7 +134,10 @@ WRONG = {
     "repeat_that_does_not_fit": (file_bytes([layer(3, 2), {"kind": "repeat", "of": 0}]), "to take 2 inputs"),
     "tie_to_itself": (file_bytes([tied(0)]), "'of': 0"),
     "tie_to_nothing": (file_bytes([layer(), {**tied(0), "of": None}]), "'of': none"),
-    "tie_to_a_tie_that_does_not_fit": (file_bytes([layer(), tied(0), tied(0)]), "layer 3 to take 3 inputs"),
+    "tie_to_a_tie_that_does_not_fit": (
+        file_bytes([layer(), tied(0), tied(1, transposed=False)]),
+        "layer 3 to take 3 inputs",
+    ),
     "ties_in_a_ring": (file_bytes([layer(), tied(2), tied(3), tied(1)]), "'of': "),
     "tie_to_a_repeated_tie": (file_bytes([layer(2, 2), tied(0), {"kind": "repeat", "of": 1}, tied(2)]), "'of': 2"),
     "name_twice": (file_bytes().replace(b'"dtype"', b'"shape"'), "header"),

@@ -21,13 +21,13 @@ except ImportError:  # Windows, where nobody can remove a file that is open
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
 VERSION = 1
-DTYPES = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
 KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 LARGEST_HEADER = 100_000_000  # safetensors' own
@@ -192,9 +192,7 @@ def read(file: BinaryIO) -> Content:
     place = 0
     for tensor, start, end in found:
         if start != place or end - start != math.prod(tensor.shape) * SIZES.get(tensor.kind, 0):
-            raise ValueError(
-                f"its header has a tensor {shown(tensor.name)} of another length, or not behind the last one"
-            )
+            raise ValueError(f"its header has {shown(tensor.name)} of another length, or not behind the last one")
         place = end
     if 8 + length + place != size:
         raise ValueError(f"expected {place} bytes of numbers, got {size - 8 - length}")
@@ -226,7 +224,7 @@ def _tensor(name: str, entry: Any) -> tuple[Tensor, int, int]:
     return Tensor(name, entry["dtype"], tuple(shape), 0), offsets[0], offsets[1]
 
 
-def parse(path: str | os.PathLike[str], readers: dict[str, tuple[str, Callable[[Content], Any]]]) -> Any:
+def parse(path: str | os.PathLike[str], readers: Mapping[str, tuple[str, Callable[[Content], Any]]]) -> Any:
     """What the file holds, by the reader of its format, or by the first of them if it has none of these.
 
     The file is opened once, whatever becomes of its name meanwhile, and read: one that changes while it is mapped into

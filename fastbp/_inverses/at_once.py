@@ -21,8 +21,9 @@ def woodbury_update(H_inv: NDArray[Any], B: ArrayLike, weights: ArrayLike | None
     Parameters
     ----------
     H_inv : ndarray of shape (P, P)
-        Symmetric and positive definite, float64, C-contiguous, writeable; overlapping no other argument. The lower
-        triangle is read; both are written.
+        Symmetric and positive definite, float64, C-contiguous, writeable; overlapping no other argument. The triangles
+        may differ as rounding makes them: ``H[p, q]`` and ``H[q, p]`` by 2⁻²⁶ ``sqrt(H[p, p] H[q, q])``. The lower one
+        is read; both are written.
     B : array_like of shape (P,) or (k, P)
         One row b, or k of them.
     weights : array_like of shape (k,), optional

@@ -70,7 +70,8 @@ class WoodburyInverse:
 
     All of it lives in one P × P array: P = 20000 takes 3.2 GB, and what is needed beside it is a few hundred rows.
     Copies, pickles and comparisons go by the values of `matrix` and `alpha`. Calls from several threads wait for each
-    other. After an error the inverse is as it was before the call.
+    other; one from within another (a handler of signals, a finalizer) is a RuntimeError. A fork waits for the calls of
+    other threads. After an error, or Ctrl-C, the inverse is as it was before the call.
 
     Examples
     --------
@@ -166,8 +167,8 @@ class WoodburyInverse:
     def matrix(self) -> NDArray[Any]:
         """The inverse, exactly symmetric: a read-only array of shape (P, P) that keeps its values.
 
-        It is the inverse's own memory, without a copy. If it is still in use at the next change, the inverse moves to
-        memory of its own first; so drop it where there is no room for two.
+        It is a view of the inverse's own memory, a new one each time. If it is still in use at the next change, the
+        inverse moves to memory of its own first; so drop it where there is no room for two.
         """
         return self._core.matrix()
 
@@ -215,12 +216,14 @@ class WoodburyInverse:
         TypeError, ValueError, OverflowError, MemoryError
             As `update` does.
         numpy.linalg.LinAlgError
-            If what would be left is not positive definite, or too close to it: if ``1 - bᵀH⁻¹b``, the pivot, is
-            below 2⁻⁴⁶, no digit of the result would be right.
+            If what would be left is not positive definite, or if rounding would have taken all of its digits.
 
         Notes
         -----
-        As for `update`, with the sign of ``b bᵀ`` turned.
+        As for `update`, with the sign of ``b bᵀ`` turned. With ``s = 1 + bᵀH⁻¹b`` at the time when b was added, its
+        removal loses the digits of s², or of s if b was one of the rows that were added at once. The inverse keeps an
+        estimate of its rounding errors, and a removal that would leave no digit by that is refused; `refresh` the
+        inverse from the rows that stay.
         """
         self._change(B, weights, True)
 

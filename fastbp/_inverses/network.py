@@ -52,7 +52,7 @@ def network_batch(
 
 def rows_are_less(batch: Batch) -> bool:
     """Whether adding rows, 3 N K P² flops, takes less than inverting, P³: the matrix costs little beside that."""
-    return 3 * batch.X.shape[0] * batch.net.n_outputs <= batch.net.n_parameters
+    return bool(3 * batch.X.shape[0] * batch.net.n_outputs <= batch.net.n_parameters)
 
 
 def gauss_newton_rows(batch: Batch) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

@@ -146,10 +146,11 @@ def _tie(place: int, description: list[dict[str, Any]], layers: list[Layer | Non
     while layers[place] is None and description[place]["kind"] == "tied":
         entry = description[place]
         chain.append(place)
-        place = entry.get("of")
+        of = entry.get("of")
         wanted = entry.keys() == {"kind", "of", "transposed", "activation", "bias"}
-        if not wanted or type(place) is not int or not 0 <= place < len(layers) or len(chain) > len(layers):
+        if not wanted or type(of) is not int or not 0 <= of < len(layers) or len(chain) > len(layers):
             raise _no_description(entry)
+        place = of
     for last in reversed(chain):
         entry, other = description[last], layers[place]
         if other is None or not isinstance(entry["transposed"], bool):
