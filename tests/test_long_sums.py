@@ -107,3 +107,30 @@ def test_targets_of_a_large_mean():
     Trainer(net, SGD(1.0)).step(np.zeros((N, 1), np.float32), T)
     assert net.parameters[0] == 0
     assert net.parameters[1] == pytest.approx(285, rel=BOUND)
+
+
+def many_shared(groups):
+    return [Shared(2, 1, groups, "tanh")]
+
+
+def many_pixels(pixels):
+    return [Conv1d(1, 2, 3, "tanh", image_shape=pixels)]
+
+
+def many_pixels_transposed(pixels):
+    first = Conv1d(1, 2, 3, "tanh", image_shape=pixels)
+    return [first, Tied(first, "softplus")]
+
+
+@pytest.mark.parametrize("layers", [many_shared, many_pixels, many_pixels_transposed])
+def test_samples_of_very_many_groups(layers):
+    """A few samples, whose groups or pixels are as many as a long batch has rows."""
+    layers = layers(100_003)
+    net, twin = Network(layers, dtype=np.float32, seed=1), Network(layers, dtype=np.float64, seed=1)
+    twin.parameters[:] = net.parameters
+    rng = np.random.default_rng(0)
+    X = (1 + rng.random((5, net.n_inputs))).astype(np.float32)
+    T = (285 + rng.standard_normal((5, net.n_outputs))).astype(np.float32)
+    check(fastbp.loss_and_gradient(net, X, T)[1], fastbp.loss_and_gradient(twin, X.astype(float), T.astype(float))[1])
+    v = rng.random(net.n_parameters).astype(np.float32)
+    check(HessianOperator(net, X, T) @ v, HessianOperator(twin, X.astype(float), T.astype(float)) @ v.astype(float))

@@ -4,11 +4,7 @@ from libc.string cimport memset
 
 from fastbp_c.boundary.interrupt cimport go_on
 from fastbp_c.boundary.workspace cimport Arena, arena_over, take, times
-
-cdef enum:
-    # Samples whose terms are added in float32. A float32 chain of 2^24 equal terms stops; one of this length has lost
-    # the last two digits at most, and adding its result to a float64 sum costs little beside it.
-    FLOAT_CHAIN = 1 << 12
+from fastbp_c.networks.records cimport FLOAT_CHAIN
 
 
 cdef inline Py_ssize_t chain(const Quantity *quantity) noexcept nogil:

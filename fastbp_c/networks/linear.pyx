@@ -22,7 +22,7 @@ from fastbp_c.algebra cimport simd
 from fastbp_c.algebra.product cimport is_own, own_product, product
 from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO
 from fastbp_c.boundary.workspace cimport times
-from fastbp_c.networks.records cimport AVERAGE, MAXIMUM, Layer
+from fastbp_c.networks.records cimport AVERAGE, FLOAT_CHAIN, MAXIMUM, Layer
 from fastbp_c.training.optimizer cimport Step, update
 
 cdef enum:
@@ -33,6 +33,7 @@ cdef enum:
     # Elements of a matrix that a step takes at once: what it reads and writes fits the second-level cache.
     # benches/bench_training.py
     STEP_STRIP = 1 << 16
+    SUM_ELEMENTS = 3        # float32 numbers for one of a sum in float64 and one of its part
 
 
 cdef bint keeps_choice(const Layer *layer) noexcept nogil:
@@ -57,10 +58,15 @@ cdef inline Py_ssize_t strip_rows(const Layer *layer) noexcept nogil:
 
 
 cdef size_t strip_size(const Layer *layer) noexcept nogil:
-    """Elements of workspace that the layer needs for patches, and for its matrix, transposed"""
-    if layer.taps == NULL or not has_weights(layer):
+    """Elements of workspace that the layer needs for patches, and for its matrix, transposed or summed up"""
+    if layer.groups == 1 and layer.taps == NULL or not has_weights(layer):
         return 0
-    return times(layer.W_rows, strip_rows(layer) + layer.W_columns)
+    return patches_size(layer) + times(SUM_ELEMENTS, times(layer.W_rows, layer.W_columns))
+
+
+cdef inline size_t patches_size(const Layer *layer) noexcept nogil:
+    """Elements of a strip, so many that what comes after them is on a cache line, too"""
+    return (times(layer.W_rows, strip_rows(layer)) + 15) // 16 * 16 if layer.taps != NULL else 0
 
 
 cdef inline Py_ssize_t image(const Layer *layer) noexcept nogil:
@@ -99,7 +105,7 @@ cdef void apply_matrix(
     """y = x W + b, or x W^T + b, over the rows of N samples; b may be NULL, and then y += will do"""
     cdef Py_ssize_t rows = N * layer.groups, I = layer.W_rows, O = layer.W_columns, start = 0, count
     cdef int begin = FBP_ADD if add else FBP_ZERO if b == NULL else FBP_BIAS
-    cdef floating *W_transposed = strip + I * strip_rows(layer)
+    cdef floating *W_transposed = strip + patches_size(layer)
     if layer.taps == NULL:
         if transposed:
             # y[n, i] = b[i] + x[n, o] W[i, o]^T
@@ -211,27 +217,50 @@ cdef void tangent_adjoint(
         apply_matrix(layer, N, not layer.transposed, v + layer.W, <const floating *> NULL, True, dy, Rdx, strip)
 
 
+cdef void rows_gradient(
+    const Layer *layer, Py_ssize_t first, Py_ssize_t count, const floating *inner, const floating *outer, bint add,
+    floating *dW, floating *strip,
+) noexcept nogil:
+    """dW[i, o] (+)= inner[r, i]^T outer[r, o] over so many rows from the first on, those of patches by strips"""
+    cdef Py_ssize_t I = layer.W_rows, O = layer.W_columns, start = first, end = first + count, rows
+    if layer.taps == NULL or count == 0:
+        # dW[i, o] = inner[r, i]^T outer[r, o]
+        product(True, False, I, O, count, inner + first * I, outer + first * O, FBP_ADD if add else FBP_ZERO,
+                <const floating *> NULL, dW)
+        return
+    while start < end:
+        rows = min(strip_rows(layer), end - start)
+        take_patches(layer, start, rows, inner, strip)
+        # dW[i, o] = patch[r, i]^T outer[r, o]
+        product(True, False, I, O, rows, strip, outer + start * O, FBP_ADD if add or start > first else FBP_ZERO,
+                <const floating *> NULL, dW)
+        start += rows
+
+
 cdef void matrix_gradient(
     const Layer *layer, Py_ssize_t N, const floating *x, const floating *dy, bint add, floating *dW, floating *strip,
 ) noexcept nogil:
-    """dW (+)= sum over all rows of (row of x)^T (row of dy), the other way round for a transposed use"""
-    cdef Py_ssize_t rows = N * layer.groups, I = layer.W_rows, O = layer.W_columns, start = 0, count
-    cdef const floating *inner = x
-    cdef const floating *outer = dy
-    if layer.transposed:
-        inner = dy
-        outer = x
-    if layer.taps == NULL or rows == 0:
-        # dW[i, o] = inner[r, i]^T outer[r, o]
-        product(True, False, I, O, rows, inner, outer, FBP_ADD if add else FBP_ZERO, <const floating *> NULL, dW)
+    """dW (+)= sum over all rows of (row of x)^T (row of dy), the other way round for a transposed use
+
+    Of a float32 sum over many rows, as samples of many groups have them, parts are added in float64.
+    """
+    cdef Py_ssize_t rows = N * layer.groups, size = layer.W_rows * layer.W_columns, start = 0, i
+    cdef const floating *inner = dy if layer.transposed else x
+    cdef const floating *outer = x if layer.transposed else dy
+    cdef double *total = <double *> (strip + patches_size(layer))
+    cdef floating *part = <floating *> (total + size)
+    if floating is double or rows <= FLOAT_CHAIN or layer.groups == 1:
+        rows_gradient(layer, 0, rows, inner, outer, add, dW, strip)
         return
+    for i in range(size):
+        total[i] = dW[i] if add else 0
     while start < rows:
-        count = min(strip_rows(layer), rows - start)
-        take_patches(layer, start, count, inner, strip)
-        # dW[i, o] = patch[r, i]^T outer[r, o]
-        product(True, False, I, O, count, strip, outer + start * O, FBP_ADD if add or start > 0 else FBP_ZERO,
-                <const floating *> NULL, dW)
-        start += count
+        rows_gradient(layer, start, min(FLOAT_CHAIN, rows - start), inner, outer, False, part, strip)
+        for i in range(size):
+            total[i] += part[i]
+        start += FLOAT_CHAIN
+    for i in range(size):
+        dW[i] = <floating> total[i]
 
 
 cdef inline void bias_gradient(

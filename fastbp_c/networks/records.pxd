@@ -13,6 +13,12 @@ from cython cimport floating
 from fastbp_c.algebra.simd cimport fbp_span
 
 
+cdef enum:
+    # Rows whose terms are added in float32. A float32 chain of 2^24 equal terms stops; one of this length, made of
+    # blocks, has lost the last digit at most, and adding its result to a float64 sum costs little beside it.
+    FLOAT_CHAIN = 1 << 12
+
+
 cdef enum Kind:
     PRODUCT     # a matrix of weights, applied to every group of the input or patch of the image
     AVERAGE     # the mean of every patch
