@@ -20,6 +20,7 @@ cdef enum:
     LEAST_PIVOTS = 32       # of an inversion, at a time
     PRODUCT_ROWS = 24       # of a symmetric product of rows
     SINGLE_ROWS = 2         # rows that are multiplied one by one
+    LONG_ROWS = 512         # columns from which on that takes long enough to be counted
     SOLVED_ROWS = 12        # of a triangular system, between products
     COPIED = 16             # rows and columns that are transposed at a time
     PASS = 16               # multiply-adds in the time of moving a number of a matrix that is in no cache
@@ -79,7 +80,7 @@ cdef void symmetric_rows(
     cdef Py_ssize_t i
     if k <= SINGLE_ROWS:
         for i in range(k):
-            if not go_on(0.5 * PASS * P * P):
+            if P > LONG_ROWS and not go_on(0.5 * PASS * P * P):
                 return
             # U[i, q] = V[i, p] H[p, q]
             kernels_d.symv(P, H, P, V + i * P, U + i * P)
@@ -216,6 +217,8 @@ cdef Status factor_rows(
     if not is_own_triangle(0.5 * P * k * k):
         # Z[k, p] = R[k, k]^-T Z[k, p]
         blas_solve(k, P, S, Z)
+        if stopped():
+            return STOPPED
     else:
         for i in range(k * k):
             work[i] = -S[i]
@@ -227,8 +230,6 @@ cdef Status factor_rows(
                 own_block(rows, P, i, work + i, 1, k, Z, P, 1, FBP_ADD, <double *> NULL, Z + i * P, P)
             kernels_d.solve(rows, P, S + i * k + i, k, Z + i * P, P)
             i += SOLVED_ROWS
-    if stopped():
-        return STOPPED
     squares[0] = kernels_d.dot(k * P, Z, Z)
     return DONE if squares[0] < INFINITY else OVERFLOWN
 

@@ -53,7 +53,7 @@ cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil:
 cdef size_t state_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil:
     """Elements of work: what is kept for a failure, least pivots, S, scaled rows; then as in symmetric.pxd"""
     cdef size_t block = <size_t> block_rows(P)
-    return 5 * <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
+    return 7 * <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
 
 
 cdef double *kept_diagonal(InverseState *state) noexcept nogil:
@@ -61,7 +61,7 @@ cdef double *kept_diagonal(InverseState *state) noexcept nogil:
 
 
 cdef double *kept_noise(InverseState *state) noexcept nogil:
-    """P each of scale, size and noise"""
+    """P each of scale, size and noise, where the triangle is kept, too"""
     return state.work + state.P
 
 
@@ -69,8 +69,13 @@ cdef double *largest_diagonal(InverseState *state) noexcept nogil:
     return state.work + 4 * state.P
 
 
-cdef double *least_pivots(InverseState *state) noexcept nogil:
+cdef double *kept_sizes(InverseState *state) noexcept nogil:
+    """P each of scale and size, for a call whose rows wait"""
     return state.work + 5 * state.P
+
+
+cdef double *least_pivots(InverseState *state) noexcept nogil:
+    return state.work + 7 * state.P
 
 
 cdef double *small_matrix(InverseState *state) noexcept nogil:
@@ -149,13 +154,17 @@ cdef void measure(InverseState *state) noexcept nogil:
             state.scale[p] = h
 
 
+cdef bint is_long(const InverseState *state, Py_ssize_t rows) noexcept nogil:
+    return 0.5 * state.P * state.P * rows > LONG_UPDATE
+
+
 cdef Status settle(InverseState *state, bint whole) noexcept nogil:
     """H takes the rows that wait; if whole, in both triangles. If that is stopped the state is as it was"""
     cdef Py_ssize_t rows = state.waiting[ADDED] + state.waiting[REMOVED]
     cdef InverseState before
     if stopped():
         return STOPPED
-    if 0.5 * state.P * state.P * rows <= LONG_UPDATE:
+    if not is_long(state, rows):
         hold(True)
         apply(state)
         hold(False)
@@ -190,21 +199,13 @@ cdef void keep(InverseState *state) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(state.P):
         kept_diagonal(state)[i] = state.H[i * state.P + i]
-    keep_noise(state)
+    if state.noise != NULL:
+        memcpy(kept_noise(state), state.scale, 3 * state.P * sizeof(double))
 
 
 cdef void put_back(InverseState *state, const InverseState *before) noexcept nogil:
     restore(state.H, kept_diagonal(state), state.P)
     state[0] = before[0]
-    put_back_noise(state)
-
-
-cdef void keep_noise(InverseState *state) noexcept nogil:
-    if state.noise != NULL:
-        memcpy(kept_noise(state), state.scale, 3 * state.P * sizeof(double))
-
-
-cdef void put_back_noise(InverseState *state) noexcept nogil:
     if state.noise != NULL:
         memcpy(state.scale, kept_noise(state), 3 * state.P * sizeof(double))
 
@@ -284,7 +285,7 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
     cdef double part, squares
     cdef Py_ssize_t i
     cdef Status status
-    if not go_on(<double> k * state.P * (k + 2 * (state.waiting[ADDED] + state.waiting[REMOVED]))):
+    if state.fresh and not go_on(<double> k * state.P * (k + 2 * state.waiting[kind])):  # others multiply by H
         return STOPPED
     product_rows(state, V, Z, k)
     inner_products(Z, V, S, k, state.P)
@@ -297,7 +298,8 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
     if status == DONE and state.noise != NULL:
         if kind == REMOVED:
             status = check_loss(state, V, Z, k)
-        add_size(state, V, k, kind)
+        if status == DONE:
+            add_size(state, V, k, kind)
     if status == DONE:
         add_log(state, part)
         if kind == ADDED:
@@ -307,14 +309,20 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
 
 cdef void add_size(InverseState *state, const double *V, Py_ssize_t k, int kind) noexcept nogil:
     """The diagonal of the matrix, with the rows V or without them"""
-    cdef Py_ssize_t P = state.P, i, p
-    cdef double sign = -1 if kind == REMOVED else 1
-    for i in range(k):
-        for p in range(P):
-            state.size[p] += sign * V[i * P + p] * V[i * P + p]
+    cdef Py_ssize_t p
+    add_squares(state, V, k, -1 if kind == REMOVED else 1, state.size)
     if kind == REMOVED:
-        for p in range(P):
+        for p in range(state.P):
             state.size[p] = max(state.size[p], state.alpha)
+
+
+cdef void add_squares(InverseState *state, const double *V, Py_ssize_t k, double sign, double *x) noexcept nogil:
+    """x[p] += sign sum_i V[i, p]^2"""
+    cdef double *signs = least_pivots(state)  # whose time is over
+    cdef Py_ssize_t i
+    for i in range(k):
+        signs[i] = sign
+    kernels_d.sum_squares(1, k, state.P, signs, V, 1, x)
 
 
 cdef void take_errors(InverseState *state, double *errors) noexcept nogil:
@@ -341,7 +349,7 @@ cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py
     cdef const double *R = small_matrix(state)
     cdef double *N = inner_work(state)
     cdef double *errors = N + k * k
-    cdef Py_ssize_t P = state.P, i, p
+    cdef Py_ssize_t P = state.P, i
     take_errors(state, errors)
     memset(N, 0, k * k * sizeof(double))
     for i in range(k):
@@ -349,9 +357,7 @@ cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py
     kernels_d.solve(k, k, R, k, N, k)
     if not kernels_d.dot(k * k, N, N) < LARGEST_LOSS:
         return INDEFINITE
-    for i in range(k):
-        for p in range(P):
-            state.scale[p] += Z[i * P + p] * Z[i * P + p]
+    add_squares(state, Z, k, 1, state.scale)
     return DONE
 
 
@@ -395,9 +401,13 @@ cdef Status change_waiting(
 ) noexcept nogil:
     """The rows join those that wait, and H takes them if they are enough now"""
     cdef InverseState before = state[0]
+    cdef Py_ssize_t all_rows = state.waiting[ADDED] + state.waiting[REMOVED] + n
+    # A single block changes them last, and a short update of H does not fail.
+    cdef bint keeps = state.noise != NULL and (n > block_rows(state.P) or is_long(state, all_rows))
     cdef bint enough
     cdef Status status
-    keep_noise(state)
+    if keeps:
+        memcpy(kept_sizes(state), state.scale, 2 * state.P * sizeof(double))
     status = change_by_blocks(state, B, weights, n, kind, False)
     if status == DONE:
         enough = state.waiting[ADDED] + state.waiting[REMOVED] >= PENDING
@@ -405,7 +415,8 @@ cdef Status change_waiting(
             status = settle(state, False)
     if status != DONE:
         state[0] = before
-        put_back_noise(state)
+        if keeps:
+            memcpy(state.scale, kept_sizes(state), 2 * state.P * sizeof(double))
     return status
 
 
