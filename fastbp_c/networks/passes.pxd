@@ -50,7 +50,7 @@ cdef Quantity loss_value(const Batch *batch) noexcept nogil
 cdef Quantity gradient_sum(const Batch *batch, void *g) noexcept nogil
 cdef Quantity sample_gradients(const Batch *batch, void *G) noexcept nogil
 
-cdef size_t train_size(const Batch *batch) noexcept nogil
+cdef size_t train_size(const Batch *batch, void *g) noexcept nogil
 cdef double train_epoch(
     const Batch *data, Py_ssize_t batch_size, Step *step, double *powers, void *g, void *work
 ) noexcept nogil

@@ -300,9 +300,9 @@ cdef Quantity training_step(const Batch *batch, Training *training) noexcept nog
     return quantity
 
 
-cdef size_t train_size(const Batch *batch) noexcept nogil:
+cdef size_t train_size(const Batch *batch, void *g) noexcept nogil:
     """Bytes of workspace for `train`"""
-    cdef Training training = Training(<void *> batch, NULL)
+    cdef Training training = Training(g, NULL)
     cdef Quantity quantity = training_step(batch, &training)
     return walk_size(batch, &quantity)
 
