@@ -165,7 +165,6 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
     if b is not None:
         check_apart("out", Y, "b", b)
     cdef const void *bias = NULL if b is None else cnp.PyArray_DATA(b)
-    cdef bint watched = is_long(N, n_in, n_out)
     begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
@@ -215,7 +214,6 @@ def affine_backward(
     if typenum == cnp.NPY_FLOAT and needs_sums(<const float *> NULL, N):
         room = cnp.PyArray_EMPTY(1, &n_sums, cnp.NPY_DOUBLE, False)
         sums = <double *> cnp.PyArray_DATA(room)
-    cdef bint watched = is_long(N, n_in, n_out)
     begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
@@ -270,7 +268,6 @@ def delta_backward(
     check_memory("work", work_memory, "W_next", w_memory)
     check_memory("work", work_memory, "a", a_memory)
     check_memory("work", work_memory, "out", out_memory)
-    cdef bint watched = is_long(N, n_in, n_out)
     begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:

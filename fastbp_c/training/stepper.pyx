@@ -10,8 +10,8 @@ from fastbp_c.boundary.interrupt cimport begin, end
 from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
 from fastbp_c.networks.batch cimport Batch, chunk_of
-from fastbp_c.networks.passes cimport train_epoch, train_size
 from fastbp_c.networks.plan cimport Plan
+from fastbp_c.training.epoch cimport train_epoch, train_size
 from fastbp_c.training.optimizer cimport Optimizer, Rule, Step, n_states
 
 import numpy as np
