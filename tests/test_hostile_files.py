@@ -135,7 +135,7 @@ WRONG = {
     "tie_to_itself": (file_bytes([tied(0)]), "'of': 0"),
     "tie_to_nothing": (file_bytes([layer(), {**tied(0), "of": None}]), "'of': none"),
     "tie_to_a_tie_that_does_not_fit": (
-        file_bytes([layer(), tied(0), tied(1, transposed=False)]),
+        file_bytes([layer(), tied(0), tied(1, transposed=False)], 14),
         "layer 3 to take 3 inputs",
     ),
     "ties_in_a_ring": (file_bytes([layer(), tied(2), tied(3), tied(1)]), "'of': "),

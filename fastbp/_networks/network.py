@@ -95,9 +95,9 @@ class Network:
     ) -> None:
         self._dtype = network_dtype(dtype)
         self._layers = checked_layers(layers)
-        self._n_outputs = self._layers[-1].n_out
         self._architecture = arrange(self._layers)
         self._plan = Plan(self._dtype.num, self._architecture.slots, specification(self._layers, self._architecture))
+        self._n_outputs = self._layers[-1].n_out
         # A view, so that nobody can resize it; and never given out, so that its shape and dtype are nobody's to change.
         self._parameters = new_array("parameters", (self._plan.n_parameters,), self._dtype)[:]
         _initialize(self, seed, init)

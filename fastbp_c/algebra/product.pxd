@@ -24,8 +24,8 @@ cdef enum:
     PIECE = 1 << 30         # multiply-adds without one: 0.03 s
     PIECE_SIDE = 2048       # rows and columns of a piece at least, if there are as many: BLAS packs A and B for each
     PIECE_DEPTH = 512       # K of a piece at least, a multiple of what the own kernel takes at a time
-    WHOLE_COLUMNS = 4096    # of a symmetric matrix, in one call of BLAS
-    STRIP = 2048            # its rows in a call, if it is larger
+    WHOLE_COLUMNS = 4096    # of a symmetric matrix at most, in one call of BLAS, if that is not too long
+    STRIP = 2048            # its rows in a call otherwise
 
 
 cdef inline bint is_own(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
@@ -42,6 +42,11 @@ cdef inline Py_ssize_t even_piece(Py_ssize_t size, Py_ssize_t largest) noexcept 
     """Of pieces of about the same size, the size of the first"""
     cdef Py_ssize_t pieces = (size + largest - 1) // largest
     return (size + pieces - 1) // pieces
+
+
+cdef inline Py_ssize_t rows_in_a_call(Py_ssize_t k, Py_ssize_t P) noexcept nogil:
+    """How many rows of a symmetric matrix BLAS takes for k others"""
+    return P if P <= WHOLE_COLUMNS and <double> k * P * P <= 2.0 * PIECE else min(P, <Py_ssize_t> STRIP)
 
 
 cdef inline Py_ssize_t piece_depth(Py_ssize_t M, Py_ssize_t N) noexcept nogil:
@@ -140,7 +145,7 @@ cdef inline void blas_symmetric_product(
     Py_ssize_t k, Py_ssize_t P, const floating *V, const floating *H, floating *U,
 ) noexcept nogil:
     """U[k, q] = V[k, p] H[p, q], H symmetric, its lower triangle given"""
-    cdef Py_ssize_t step = P if P <= WHOLE_COLUMNS else STRIP, i = 0, rows
+    cdef Py_ssize_t step = rows_in_a_call(k, P), i = 0, rows
     while i < P:
         rows = min(step, P - i)
         if not go_on(<double> k * rows * rows):
@@ -160,7 +165,7 @@ cdef inline void blas_rank_update(
 
     In strips: with two threads and 15000 columns, SYRK of OpenBLAS 0.3.30 runs over the end of its buffer.
     """
-    cdef Py_ssize_t step = P if P <= WHOLE_COLUMNS else STRIP, i = 0, rows
+    cdef Py_ssize_t step = rows_in_a_call(k, P), i = 0, rows
     while i < P:
         rows = min(step, P - i)
         if not go_on(0.5 * k * rows * rows):

@@ -1,7 +1,7 @@
 """A lock for one call at a time; lock.pxd says how it is used.
 
-A fork copies the thread that calls it and no other. So the child gets a new one of every lock, and has lost the calls
-of other threads. Where that would leave half of a change, the fork waits for the call first:
+A fork copies the thread that calls it and no other. So the child gets new locks, and has lost the calls of other threads.
+Where that would leave half of a change, the fork waits for the call first:
 
 1. One thread forks at a time, and takes all locks that have to be whole before it does. It waits for one only while
    it has no other, since a call that has one may wait for another: a handler of signals may run in it.

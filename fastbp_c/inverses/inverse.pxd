@@ -5,7 +5,7 @@ cimport numpy as cnp
 
 from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
-from fastbp_c.inverses.woodbury cimport InverseState
+from fastbp_c.inverses.state cimport InverseState
 
 
 @cython.final

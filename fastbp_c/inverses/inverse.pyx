@@ -13,9 +13,9 @@ from fastbp_c.boundary.check cimport check_apart, check_matrix, check_vector
 from fastbp_c.boundary.interrupt cimport begin, end, hold
 from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
+from fastbp_c.inverses.state cimport ADDED, REMOVED, InverseState, state_work
 from fastbp_c.inverses.woodbury cimport (
-    ADDED, REMOVED, InverseState, adopt, begin_state, change, finish, invert_state, multiply, pending_room, rebuild,
-    residual, settle, state_work,
+    adopt, begin_state, change, finish, invert_state, multiply, pending_room, rebuild, residual, settle,
 )
 
 import weakref

@@ -14,33 +14,32 @@ b) A call whose rows all find room beside those that wait changes H only after t
    and puts it back if it fails or is stopped (interrupt.pxd). So does the update that ends the waiting, if it is long;
    a short one is not stopped.
 c) When the rows are more than the columns, inverting twice and adding the rows between costs less than updating.
-d) A removal divides by pivots, 1 - b^T H b for a single row. Their own error is b^T E b = u^T D u with u = H b, if H is
-   off by E, or the inverse of a matrix off by D. Changes leave D alone and add to it: H's elements are rounded at the
-   size they have before rows take from them, which is a D of A E A. Of all that the diagonals are kept, of A, D and H,
-   and for u^T D u is taken sum b_p^2 D_pp / A_pp^2. A removal that would leave no digit is refused. Only orders of
-   magnitude count here.
+d) rounding.pyx says which removals are refused.
 """
 
-from libc.math cimport fabs, log, sqrt
+from libc.math cimport fabs, log
 from libc.string cimport memcpy, memset
 
-from fastbp_c.algebra.simd cimport kernels_d
 from fastbp_c.algebra.symmetric cimport (
     DONE, INDEFINITE, STOPPED, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore,
-    subtract_rows, symmetric_rows, work_size,
+    subtract_rows, symmetric_rows,
 )
 from fastbp_c.boundary.interrupt cimport go_on, hold, stopped
+from fastbp_c.inverses.rounding cimport (
+    EPSILON, LARGEST_LOSS, add_size, check_loss, check_loss_of_all, keep_errors,
+)
+from fastbp_c.inverses.state cimport (
+    ADDED, REMOVED, inner_work, kept_diagonal, kept_noise, kept_sizes, largest_diagonal, least_pivots, scaled_rows,
+    small_matrix,
+)
 
 cdef enum:
     # benches/bench_inverse.py is behind them.
     PENDING = 48            # rows that wait at most, after a call
     WAITING_BLOCKS = 2      # blocks that one call may let wait
 
-cdef double EPSILON = 2.0 ** -52
 # A pivot of an addition, 1 + b^T H b, so close to 0 is no sum with a square.
 cdef double LEAST_PIVOT = 2.0 ** -46
-# Of a removal, the relative error of what is left, as estimated.
-cdef double LARGEST_LOSS = 0.05
 # Multiply-adds of an update of H that is not stopped: less than 0.1 s.
 cdef double LONG_UPDATE = 2.0 ** 31
 
@@ -48,48 +47,6 @@ cdef double LONG_UPDATE = 2.0 ** 31
 cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil:
     """Rows of Z to keep room for: those that wait, and a call of some blocks"""
     return PENDING + WAITING_BLOCKS * block_rows(P)
-
-
-cdef size_t state_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil:
-    """Elements of work: what is kept for a failure, least pivots, S, scaled rows; then as in symmetric.pxd"""
-    cdef size_t block = <size_t> block_rows(P)
-    return 7 * <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
-
-
-cdef double *kept_diagonal(InverseState *state) noexcept nogil:
-    return state.work
-
-
-cdef double *kept_noise(InverseState *state) noexcept nogil:
-    """P each of scale, size and noise, where the triangle is kept, too"""
-    return state.work + state.P
-
-
-cdef double *largest_diagonal(InverseState *state) noexcept nogil:
-    return state.work + 4 * state.P
-
-
-cdef double *kept_sizes(InverseState *state) noexcept nogil:
-    """P each of scale and size, for a call whose rows wait"""
-    return state.work + 5 * state.P
-
-
-cdef double *least_pivots(InverseState *state) noexcept nogil:
-    return state.work + 7 * state.P
-
-
-cdef double *small_matrix(InverseState *state) noexcept nogil:
-    """S, and then R"""
-    return least_pivots(state) + block_rows(state.P)
-
-
-cdef double *room_for_rows(InverseState *state) noexcept nogil:
-    return small_matrix(state) + block_rows(state.P) * block_rows(state.P)
-
-
-cdef double *inner_work(InverseState *state) noexcept nogil:
-    """For the functions of symmetric.pxd"""
-    return room_for_rows(state) + block_rows(state.P) * state.P
 
 
 cdef void begin_state(InverseState *state) noexcept nogil:
@@ -242,22 +199,6 @@ cdef void multiply(InverseState *state, const double *V, double *U, Py_ssize_t k
         start += rows
 
 
-cdef const double *scaled_rows(
-    InverseState *state, const double *B, const double *weights, Py_ssize_t start, Py_ssize_t rows,
-) noexcept nogil:
-    """Rows sqrt(w) b: those of B as they are if there are no weights"""
-    cdef Py_ssize_t P = state.P, i, p
-    cdef double *scaled = room_for_rows(state)
-    cdef double factor
-    if weights == NULL:
-        return B + start * P
-    for i in range(rows):
-        factor = sqrt(weights[start + i])
-        for p in range(P):
-            scaled[i * P + p] = factor * B[(start + i) * P + p]
-    return scaled
-
-
 cdef void residual(
     InverseState *state, const double *B, const double *weights, const double *X, double *U, double *R, Py_ssize_t n,
     Py_ssize_t k,
@@ -305,60 +246,6 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
         if kind == ADDED:
             state.taken += squares
     return status
-
-
-cdef void add_size(InverseState *state, const double *V, Py_ssize_t k, int kind) noexcept nogil:
-    """The diagonal of the matrix, with the rows V or without them"""
-    cdef Py_ssize_t p
-    add_squares(state, V, k, -1 if kind == REMOVED else 1, state.size)
-    if kind == REMOVED:
-        for p in range(state.P):
-            state.size[p] = max(state.size[p], state.alpha)
-
-
-cdef void add_squares(InverseState *state, const double *V, Py_ssize_t k, double sign, double *x) noexcept nogil:
-    """x[p] += sign sum_i V[i, p]^2"""
-    cdef double *signs = least_pivots(state)  # whose time is over
-    cdef Py_ssize_t i
-    for i in range(k):
-        signs[i] = sign
-    kernels_d.sum_squares(1, k, state.P, signs, V, 1, x)
-
-
-cdef void take_errors(InverseState *state, double *errors) noexcept nogil:
-    """b^T E b is about sum b_p^2 errors_p"""
-    cdef Py_ssize_t p
-    for p in range(state.P):
-        errors[p] = state.noise[p] / (state.size[p] * state.size[p]) + EPSILON * state.scale[p]
-
-
-cdef double weighted_square(const double *b, const double *errors, Py_ssize_t P) noexcept nogil:
-    cdef Py_ssize_t p
-    cdef double sum = 0
-    for p in range(P):
-        sum += b[p] * b[p] * errors[p]
-    return sum
-
-
-cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py_ssize_t k) noexcept nogil:
-    """INDEFINITE if removing the rows V would leave no digit; else scale has what they add to the diagonal
-
-    R is what `factor_rows` has made of S. The errors of S are about n_i = V_i E V_i^T on the diagonal, and relative to
-    S itself sum n_i (S^-1)_ii, the squared norm of R^-T diag(sqrt(n)).
-    """
-    cdef const double *R = small_matrix(state)
-    cdef double *N = inner_work(state)
-    cdef double *errors = N + k * k
-    cdef Py_ssize_t P = state.P, i
-    take_errors(state, errors)
-    memset(N, 0, k * k * sizeof(double))
-    for i in range(k):
-        N[i * k + i] = sqrt(weighted_square(V + i * P, errors, P))
-    kernels_d.solve(k, k, R, k, N, k)
-    if not kernels_d.dot(k * k, N, N) < LARGEST_LOSS:
-        return INDEFINITE
-    add_squares(state, Z, k, 1, state.scale)
-    return DONE
 
 
 cdef bint inverting_is_less(const InverseState *state, Py_ssize_t n, bint fits) noexcept nogil:
@@ -483,7 +370,7 @@ cdef Status change_by_inverting(
     if kind == REMOVED:
         take_diagonal(state)
         if state.noise != NULL:
-            take_errors(state, errors_before(state))
+            keep_errors(state)
     while start < n:
         rows = min(block_rows(state.P), n - start)
         V = scaled_rows(state, B, weights, start, rows)
@@ -496,31 +383,6 @@ cdef Status change_by_inverting(
         return invert_back(state, 0)
     status = invert_back(state, LEAST_PIVOT)
     return check_loss_of_all(state, B, weights, n) if status == DONE else status
-
-
-cdef double *errors_before(InverseState *state) noexcept nogil:
-    """A row of Z behind the block that `check_loss_of_all` needs there; no row waits"""
-    return state.Z[REMOVED] + block_rows(state.P) * state.P
-
-
-cdef Status check_loss_of_all(
-    InverseState *state, const double *B, const double *weights, Py_ssize_t n,
-) noexcept nogil:
-    """`check_loss` for any number of rows that are gone: (S^-1)_ii = 1 + V_i H V_i^T"""
-    cdef double *U = state.Z[REMOVED]
-    cdef const double *V
-    cdef double loss = 0
-    cdef Py_ssize_t P = state.P, start = 0, rows, i
-    if state.noise == NULL:
-        return DONE
-    while start < n:
-        rows = min(block_rows(P), n - start)
-        V = scaled_rows(state, B, weights, start, rows)
-        symmetric_rows(V, state.H, U, inner_work(state), rows, P)
-        for i in range(rows):
-            loss += weighted_square(V + i * P, errors_before(state), P) * (1 + kernels_d.dot(P, V + i * P, U + i * P))
-        start += rows
-    return DONE if loss < LARGEST_LOSS else INDEFINITE
 
 
 cdef void take_diagonal(InverseState *state) noexcept nogil:
