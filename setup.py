@@ -27,7 +27,8 @@ def blas_int_definition(cython_blas):
 
 
 def write_includes():
-    """What Cython modules include beside what lies in the tree."""
+    """Write what Cython modules include beside what lies in the tree; returns whether anything is new."""
+    is_new = False
     cython_blas = (Path(scipy.__file__).parent / "linalg" / "cython_blas.pxd").read_text(encoding="utf-8")
     listed = (PACKAGE / "src" / "kernel_list.inc.h").read_text(encoding="utf-8")
     for name, text in (
@@ -35,12 +36,13 @@ def write_includes():
         ("_kernels.pxi", kernel_interface.cython_interface(listed)),
     ):
         target = PACKAGE / "algebra" / name
-        if not target.exists() or target.read_text(encoding="utf-8") != text:  # a fresh time stamp rebuilds everything
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
             target.write_text(text, encoding="utf-8")
+            is_new = True
+    return is_new
 
 
-def compile_flags(is_kernels):
-    """For the kernels, or for the other modules: they have no loops worth more than half of the compiler's time."""
+def compile_flags():
     if sys.platform == "win32":
         return ["/O2"], []
     if SANITIZE:
@@ -54,10 +56,10 @@ def compile_flags(is_kernels):
 
 
 def extensions():
+    flags, link = compile_flags()
     headers = sorted(str(path) for path in PACKAGE.glob("src/*.h"))
     for path in sorted(PACKAGE.rglob("*.pyx")):
         is_kernels = path.stem == "simd"
-        flags, link = compile_flags(is_kernels)
         yield Extension(
             ".".join(path.with_suffix("").parts),
             [str(path), *([str(PACKAGE / "src" / "kernels.c")] if is_kernels else [])],
@@ -82,6 +84,7 @@ class BuildModules(build_ext):
             self.extensions,
             include_path=["."],
             build_dir="build/cython",
+            force=write_includes(),  # Cython does not see that they are new
             compiler_directives={
                 "language_level": 3,
                 "boundscheck": False,
@@ -98,7 +101,6 @@ class BuildModules(build_ext):
 
 
 if __name__ == "__main__":
-    write_includes()
     setup(
         ext_modules=list(extensions()),
         cmdclass={"build_ext": BuildModules},

@@ -165,9 +165,7 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
     if b is not None:
         check_apart("out", Y, "b", b)
     cdef const void *bias = NULL if b is None else cnp.PyArray_DATA(b)
-    cdef bint watched = is_long(N, n_in, n_out)
-    if watched:
-        begin()
+    begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             forward(<const float *> cnp.PyArray_DATA(X), <const float *> cnp.PyArray_DATA(W),
@@ -175,8 +173,7 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
         else:
             forward(<const double *> cnp.PyArray_DATA(X), <const double *> cnp.PyArray_DATA(W),
                     <const double *> bias, <double *> cnp.PyArray_DATA(Y), N, n_in, n_out)
-    if watched:
-        end()
+    end()
 
 
 def affine_backward(
@@ -217,9 +214,7 @@ def affine_backward(
     if typenum == cnp.NPY_FLOAT and needs_sums(<const float *> NULL, N):
         room = cnp.PyArray_EMPTY(1, &n_sums, cnp.NPY_DOUBLE, False)
         sums = <double *> cnp.PyArray_DATA(room)
-    cdef bint watched = is_long(N, n_in, n_out)
-    if watched:
-        begin()
+    begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             backward(<const float *> cnp.PyArray_DATA(dY), <const float *> cnp.PyArray_DATA(X),
@@ -229,8 +224,7 @@ def affine_backward(
             backward(<const double *> cnp.PyArray_DATA(dY), <const double *> cnp.PyArray_DATA(X),
                      <const double *> cnp.PyArray_DATA(W), <double *> dx, <double *> cnp.PyArray_DATA(dW),
                      <double *> cnp.PyArray_DATA(db), N, n_in, n_out, accumulate, sums)
-    if watched:
-        end()
+    end()
 
 
 cdef void delta(
@@ -274,9 +268,7 @@ def delta_backward(
     check_memory("work", work_memory, "W_next", w_memory)
     check_memory("work", work_memory, "a", a_memory)
     check_memory("work", work_memory, "out", out_memory)
-    cdef bint watched = is_long(N, n_in, n_out)
-    if watched:
-        begin()
+    begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
             delta(<const float *> cnp.PyArray_DATA(delta_next), <const float *> cnp.PyArray_DATA(W_next),
@@ -286,5 +278,4 @@ def delta_backward(
             delta(<const double *> cnp.PyArray_DATA(delta_next), <const double *> cnp.PyArray_DATA(W_next),
                   <const double *> cnp.PyArray_DATA(a), <double *> cnp.PyArray_DATA(out),
                   <double *> cnp.PyArray_DATA(work), h, N, n_in, n_out)
-    if watched:
-        end()
+    end()

@@ -85,3 +85,18 @@ def test_no_samples(function):
         net = shared(LARGEST, float)
     result = getattr(fastbp, function)(net, np.empty((0, net.n_inputs)), np.empty((0, net.n_outputs)))
     assert not result.any()
+
+
+@pytest.mark.parametrize("function", ["hessian", "gauss_newton"])
+def test_sums_in_float64_are_compared_with_memory(function, monkeypatch):
+    """In float32 and for more than 4096 samples, a matrix is summed in twice its memory, `out` or not."""
+    net = Network([Affine(50, 60), Affine(60, 1)], dtype=np.float32, seed=0)
+    P = net.n_parameters
+    monkeypatch.setattr(fastbp._boundary.memory, "available_bytes", lambda: 8 * P**2 - 1)
+    call, out = getattr(fastbp, function), np.full((P, P), np.nan, np.float32)
+    X, T = np.ones((4097, 50), np.float32), np.ones((4097, 1), np.float32)
+    with pytest.raises(MemoryError, match=rf"{function}: expected {8 * P**2} bytes of memory for sums in float64"):
+        call(net, X, T, out=out)
+    assert np.isnan(out).all()
+    call(net, X[:300], T[:300], out=out)
+    assert np.isfinite(out).all()

@@ -83,14 +83,15 @@ def replace(path: str | os.PathLike[str], parts: list[bytes | memoryview]) -> No
         temporary, file = _open_temporary(folder, _prefix_for(target))
         try:
             with file:
+                _take_mode(target, temporary)  # before there is anything to read
                 for part in parts:
                     file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
                 if fcntl is not None:
-                    _move(temporary, target)
+                    os.replace(temporary, target)
             if fcntl is None:
-                _move(temporary, target)
+                os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -102,10 +103,10 @@ def replace(path: str | os.PathLike[str], parts: list[bytes | memoryview]) -> No
     _flush_folder(folder)
 
 
-def _move(temporary: str, target: str) -> None:
+def _take_mode(target: str, temporary: str) -> None:
+    """Whoever may read and write the file that is replaced may do so with the new one, and nobody else."""
     with contextlib.suppress(FileNotFoundError):
         os.chmod(temporary, os.stat(target).st_mode & 0o777)
-    os.replace(temporary, target)
 
 
 def _prefix_for(target: str) -> str:

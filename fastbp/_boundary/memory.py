@@ -21,14 +21,17 @@ PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An uninitialized array; MemoryError with both numbers of bytes if the machine has no room for it."""
     needed = math.prod(shape) * dtype.itemsize
-    if needed > UNNOTICED:
-        available = available_bytes()
-        if needed > available:
-            raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got {available} available")
+    check_room(what, needed, f"shape {shape}")
     try:
         return np.empty(shape, dtype)
     except MemoryError:  # a limit of the process's own
         raise MemoryError(f"{what}: expected {needed} bytes of memory for shape {shape}, got none") from None
+
+
+def check_room(what: str, needed: int, purpose: str) -> None:
+    """MemoryError with both numbers of bytes if the machine has no room for as many."""
+    if needed > UNNOTICED and needed > (available := available_bytes()):
+        raise MemoryError(f"{what}: expected {needed} bytes of memory for {purpose}, got {available} available")
 
 
 def new_like(what: str, x: NDArray[Any]) -> NDArray[Any]:

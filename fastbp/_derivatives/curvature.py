@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp._boundary.convert import output_array, real_array
-from fastbp._boundary.memory import new_array, new_units
+from fastbp._boundary.memory import check_room, new_array, new_units
 from fastbp._derivatives.first_order import batch, check_network
 from fastbp_c.derivatives import diagonal as _diagonal
 from fastbp_c.derivatives import hessian as _hessian
 from fastbp_c.derivatives import jacobian as _jacobian
 from fastbp_c.derivatives import outer_product as _outer_product
 from fastbp_c.derivatives.operator import Products
+from fastbp_c.networks.records import CHAIN
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -155,7 +156,8 @@ def hessian(
     PRML (5.93) to (5.95) for two layers, here for any number of them and any sharing: the second derivatives of E with
     respect to pairs of pre-activations by a recursion, then one matrix product for each pair of layers, over pairs of
     inputs and pairs of outputs that are different. N P² / 2 to N P² flops at the speed of a large product, and at
-    most a quarter of the result's memory and 64 MiB beside it.
+    most a quarter of the result's memory and 64 MiB beside it; in float32, for more than 4096 samples, twice the
+    result's memory more, for sums in float64.
     """
     return _matrix("hessian", net, X, T, loss, reduction, sample_weight, out, False)
 
@@ -312,6 +314,8 @@ def _matrix(
 ) -> NDArray[Any]:
     """Either matrix, by the cheapest way."""
     X, T, weight, scale = batch(net, X, T, reduction, sample_weight)
+    if net.dtype == np.float32 and len(X) > CHAIN:
+        check_room(what, 8 * net.n_parameters**2, "sums in float64")
     out = _result(what, net, (net.n_parameters, net.n_parameters), out)
     arguments = net._plan, net._parameters, X, T, weight, loss, scale
     route = _hessian.route(net._plan, gauss_newton, True)

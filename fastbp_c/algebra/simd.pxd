@@ -10,6 +10,8 @@ from cython cimport floating
 cdef extern from "kernels.h":
     enum:
         FBP_IDENTITY
+        FBP_RELU
+        FBP_LEAKY_RELU
         FBP_SIGMOID
         FBP_SOFTMAX
         FBP_SQUARED_ERROR

@@ -6,7 +6,8 @@
     end()                       at the entry point, with the GIL: raises what a signal handler raised
 
 What a stopped kernel leaves in its results is of no meaning; whoever owns state restores it before `end`. The state is
-one of the thread, so that nothing has to be handed down, and a handler may itself call the library.
+one of the thread, so that nothing has to be handed down, and a handler may itself call the library. Kernels that are
+called without `begin`, as those of affine.pxd may be, take no looks and do all their work.
 """
 
 

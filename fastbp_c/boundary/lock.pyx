@@ -3,8 +3,8 @@
 A fork copies the thread that calls it and no other. So the child gets new locks, and calls of other threads are lost
 there. Where that would leave half of a change, the fork waits for the call first:
 
-1. One thread forks at a time, and takes all locks that have to be whole before it does. Calls wait for nothing while
-   they have such a lock, so that this ends.
+1. One thread forks at a time, and takes all locks that have to be whole before it does. It waits for one only while
+   it has no other, since a call that has one may wait for another: a handler of signals may run in it.
 2. Unless it has one of them itself: a handler of signals that forks, in the middle of a call. It waits for nobody, as
    somebody may be waiting for it. Its call goes on in both processes. In the child, what other threads were just
    changing is torn, and calls say so.
@@ -135,13 +135,34 @@ cdef void wait_for(PyThread_type_lock lock) noexcept:
             PyThread_acquire_lock(lock, WAIT_LOCK)
 
 
+cdef bint take_all(unsigned long me) noexcept:
+    """Take them without waiting; where that fails, with none of them in hand, wait for the one that is in use."""
+    cdef Place *place = places
+    while place != NULL:
+        if place.whole and not place.at_rest:
+            if not PyThread_acquire_lock(place.in_use, NOWAIT_LOCK):
+                give_all()
+                wait_for(place.in_use)
+                place.at_rest, place.owner = True, me
+                return False
+            place.at_rest, place.owner = True, me
+        place = place.next
+    return True
+
+
+cdef void give_all() noexcept:
+    cdef Place *place = places
+    while place != NULL:
+        if place.at_rest:
+            place.at_rest, place.owner = False, 0
+            PyThread_release_lock(place.in_use)
+        place = place.next
+
+
 def before_fork():
     """Take all locks that have to be whole."""
     global forking, depth
     cdef unsigned long me = PyThread_get_thread_ident()
-    cdef Place *place
-    cdef Place *done = NULL
-    cdef Place *first
     if forking == me:
         depth += 1
         return
@@ -150,14 +171,8 @@ def before_fork():
     # Signals wait until the fork is over: what a handler raised here would be lost.
     wait_for(fork_in_use)
     forking = me
-    while done != places:  # others may come while it waits, in front of the list
-        first = place = places
-        while place != done:
-            if place.whole and not place.at_rest:
-                wait_for(place.in_use)
-                place.at_rest, place.owner = True, me
-            place = place.next
-        done = first
+    while not take_all(me):
+        pass
 
 
 def after_fork_in_parent():
@@ -168,12 +183,7 @@ def after_fork_in_parent():
     if depth > 0:
         depth -= 1
         return
-    cdef Place *place = places
-    while place != NULL:
-        if place.at_rest:
-            place.at_rest, place.owner = False, 0
-            PyThread_release_lock(place.in_use)
-        place = place.next
+    give_all()
     forking = 0
     PyThread_release_lock(fork_in_use)
 

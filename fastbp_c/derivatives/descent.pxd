@@ -1,6 +1,6 @@
 """The descent through the layers that makes second derivatives: what it holds, and where."""
 
-from fastbp_c.boundary.workspace cimport Arena
+from fastbp_c.boundary.workspace cimport Arena, times
 from fastbp_c.networks.records cimport Layer, Net
 
 
@@ -46,8 +46,8 @@ cdef inline Py_ssize_t tile_pairs(const Layer *layer, Py_ssize_t N) noexcept nog
 
 cdef inline Py_ssize_t tile_inputs(const Layer *layer, const Layer *use, Py_ssize_t N) noexcept nogil:
     """Inputs of a lower layer that are paired with all of a higher one's at once"""
-    cdef Py_ssize_t size = (use.n_in + 1) * max(N, layer.n_out * use.n_out)
-    return max(1, min(layer.n_in + 1, TILE // size))
+    cdef size_t size = times(use.n_in + 1, max(<size_t> N, times(layer.n_out, use.n_out)))
+    return max(1, min(layer.n_in + 1, <Py_ssize_t> (TILE // size)))
 
 
 cdef void find_needed(const Net *net, Descent *descent) noexcept nogil

@@ -18,12 +18,12 @@ from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra cimport simd
 from fastbp_c.boundary.check cimport check_floating, check_matrix
-from fastbp_c.boundary.interrupt cimport go_on, stopped
-from fastbp_c.boundary.workspace cimport Arena, arena_over
+from fastbp_c.boundary.interrupt cimport begin, end, go_on, stopped
+from fastbp_c.boundary.workspace cimport Arena, arena_over, times
 from fastbp_c.derivatives.assembly cimport block, diagonal_block
 from fastbp_c.derivatives.descent cimport ADDING, Descent, Room, find_needed, keeps_slopes, lay_out
 from fastbp_c.derivatives.pairs cimport own_block, own_diagonal, pair_block
-from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity
+from fastbp_c.networks.batch cimport WRITING, Batch, Quantity, itemsize, new_quantity
 from fastbp_c.networks.linear cimport has_weights, is_dense, multiply_adds, n_own, share
 from fastbp_c.networks.nonlinear cimport add_curvature_to_matrix, slope_matrix
 from fastbp_c.networks.output cimport output_curvature
@@ -38,6 +38,7 @@ cnp.import_array()
 cdef enum:
     LONGEST_CHUNK = 512     # samples: a product's inner dimension, after which the result is added to H
     SMALLEST_BUDGET = 1 << 25       # bytes for the descent, whatever the size of H
+    STRIP = 1 << 22         # elements that are mirrored between two looks for signals
 
 
 cdef void add_blocks(
@@ -144,7 +145,7 @@ cdef size_t per_sample(const Net *net, Descent *descent, size_t element) noexcep
 
 cdef size_t budget(const Net *net, bint full, size_t element) noexcept nogil:
     """Bytes that the samples of a chunk may take: 32 MiB, and an eighth of the result"""
-    return SMALLEST_BUDGET + (<size_t> net.n_parameters * net.n_parameters // 8 * element if full else 0)
+    return SMALLEST_BUDGET + (times(times(net.n_parameters, net.n_parameters) // 8, element) if full else 0)
 
 
 cdef Py_ssize_t chunk_length(const Net *net, Descent *descent, Py_ssize_t N, size_t element) noexcept nogil:
@@ -213,22 +214,27 @@ def curvature(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None
     quantity.sum, quantity.n_sum = descent.H, P * P if full else P
     plan.run(&batch, &quantity)
     if full:
-        with nogil:
-            mirror(batch.single, P, descent.both, descent.H)
+        mirror(batch.single, P, descent.both, descent.H)
 
 
-cdef void mirror(bint single, Py_ssize_t P, bint both, void *H) noexcept nogil:
+cdef int mirror(bint single, Py_ssize_t P, bint both, void *H) except -1:
     """H = its upper triangle, mirrored; or, if both are to count, H + H^T"""
-    if single:
-        simd.symmetrize(P, both, <float *> H)
-    else:
-        simd.symmetrize(P, both, <double *> H)
+    cdef Py_ssize_t first = 0, rows = max(32, (STRIP // max(1, P)) // 32 * 32), last
+    begin()
+    with nogil:
+        while first < P and go_on(<double> WRITING * rows * P):
+            last = min(P, first + rows)
+            if single:
+                simd.symmetrize(first, last, P, both, <float *> H)
+            else:
+                simd.symmetrize(first, last, P, both, <double *> H)
+            first = last
+    return end()
 
 
 def symmetrize(cnp.ndarray H not None):
     """H (P, P) = its upper triangle, mirrored"""
-    cdef bint single = check_floating("H", H) == cnp.NPY_FLOAT
-    check_matrix("H", H, H.dtype.num, -1, "", H.shape[0] if H.ndim == 2 else -1, "as many as rows", True)
-    cdef Py_ssize_t P = H.shape[0]
-    with nogil:
-        mirror(single, P, False, cnp.PyArray_DATA(H))
+    cdef int typenum = check_floating("H", H)
+    check_matrix("H", H, typenum, -1, "", -1, "", True)
+    check_matrix("H", H, typenum, -1, "", H.shape[0], "as many as rows", True)
+    mirror(typenum == cnp.NPY_FLOAT, H.shape[0], False, cnp.PyArray_DATA(H))

@@ -131,8 +131,7 @@ def outer_product(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not 
     quantity.sum, quantity.n_sum = wanted.H, P * P if wanted.full else P
     plan.run(&batch, &quantity)
     if wanted.full:
-        with nogil:
-            mirror(batch.single, P, False, wanted.H)
+        mirror(batch.single, P, False, wanted.H)
 
 
 def outer_product_rows(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None, cnp.ndarray T not None,

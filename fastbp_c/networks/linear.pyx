@@ -21,6 +21,7 @@ from libc.string cimport memcpy, memset
 from fastbp_c.algebra cimport simd
 from fastbp_c.algebra.product cimport is_own, own_product, product
 from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO
+from fastbp_c.boundary.interrupt cimport go_on
 from fastbp_c.boundary.workspace cimport times
 from fastbp_c.networks.records cimport AVERAGE, FLOAT_CHAIN, MAXIMUM, Layer
 from fastbp_c.training.optimizer cimport Step, update
@@ -118,7 +119,7 @@ cdef void apply_matrix(
         simd.transpose(1, I, O, W, W_transposed)
         if not add:
             fill(N * image(layer) // layer.channels, layer.channels, b, y)
-    while start < rows:
+    while start < rows and go_on(<double> strip_rows(layer) * I * O):
         count = min(strip_rows(layer), rows - start)
         if transposed:
             # patch[r, i] = x[r, o] W^T[o, i]
@@ -228,7 +229,7 @@ cdef void rows_gradient(
         product(True, False, I, O, count, inner + first * I, outer + first * O, FBP_ADD if add else FBP_ZERO,
                 <const floating *> NULL, dW)
         return
-    while start < end:
+    while start < end and go_on(<double> strip_rows(layer) * I * O):
         rows = min(strip_rows(layer), end - start)
         take_patches(layer, start, rows, inner, strip)
         # dW[i, o] = patch[r, i]^T outer[r, o]
@@ -249,7 +250,7 @@ cdef void matrix_gradient(
     cdef const floating *outer = x if layer.transposed else dy
     cdef double *total = <double *> (strip + patches_size(layer))
     cdef floating *part = <floating *> (total + size)
-    if floating is double or rows <= FLOAT_CHAIN or layer.groups == 1:
+    if rows <= FLOAT_CHAIN or layer.groups == 1 or sizeof(floating) == sizeof(double):
         rows_gradient(layer, 0, rows, inner, outer, add, dW, strip)
         return
     for i in range(size):

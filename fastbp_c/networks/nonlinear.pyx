@@ -8,7 +8,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra cimport simd
-from fastbp_c.algebra.simd cimport FBP_IDENTITY
+from fastbp_c.algebra.simd cimport FBP_IDENTITY, FBP_LEAKY_RELU, FBP_RELU
 from fastbp_c.networks.records cimport Layer, array_at
 
 
@@ -46,13 +46,13 @@ cdef void delta_below(const Layer *layer, Py_ssize_t N, bint exact, floating *wo
 
 
 cdef bint adds_curvature(const Layer *layer) noexcept nogil:
-    """Whether h'' is not 0 everywhere"""
-    return not is_linear(layer)
+    """Whether h'' is anything but 0: not for the identity, relu and leaky_relu"""
+    return not (is_linear(layer) or layer.activation == FBP_RELU or layer.activation == FBP_LEAKY_RELU)
 
 
 cdef void add_curvature(const Layer *layer, Py_ssize_t N, const floating *work, floating *t) noexcept nogil:
     """t[n] += h'' * (delta W^T)"""
-    if not is_linear(layer):
+    if adds_curvature(layer):
         simd.add(N * layer.n_out, array_at(work, layer.h2, N), t)
 
 
@@ -60,7 +60,7 @@ cdef void add_curvature_to_matrix(
     const Layer *layer, Py_ssize_t N, const floating *work, floating *D
 ) noexcept nogil:
     """D[n] += diag(h'' * (delta W^T))"""
-    if not is_linear(layer):
+    if adds_curvature(layer):
         simd.diagonal(N, layer.n_out, array_at(work, layer.h2, N), True, D)
 
 

@@ -45,12 +45,9 @@ cdef Py_ssize_t most_outputs(const Net *net) noexcept nogil
 
 cdef size_t unit_size(const Net *net, Py_ssize_t N) noexcept nogil
 
+cdef void gradient(const Batch *chunk, floating *g, floating *work, const Step *step) noexcept nogil
+
 cdef Quantity prediction(const Batch *batch, void *Y) noexcept nogil
 cdef Quantity loss_value(const Batch *batch) noexcept nogil
 cdef Quantity gradient_sum(const Batch *batch, void *g) noexcept nogil
 cdef Quantity sample_gradients(const Batch *batch, void *G) noexcept nogil
-
-cdef size_t train_size(const Batch *batch) noexcept nogil
-cdef double train_epoch(
-    const Batch *data, Py_ssize_t batch_size, Step *step, double *powers, void *g, void *work
-) noexcept nogil

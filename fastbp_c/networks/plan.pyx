@@ -54,7 +54,7 @@ cdef class Plan:
     Notes
     -----
     Calls take a workspace from a pool and put it back (list operations, which are atomic), so that one plan may be
-    used from several Python threads at once. A call holds at most `rows` samples' worth of workspace.
+    used from several Python threads at once. A call holds at most a chunk's worth of workspace.
     """
 
     def __cinit__(self, int typenum, slots, layers):

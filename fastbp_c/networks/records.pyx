@@ -7,7 +7,7 @@ cimport numpy as cnp
 
 from fastbp_c.boundary.check cimport LARGEST_DIMENSION
 from fastbp_c.networks.activation cimport activation_id
-from fastbp_c.networks.records cimport AVERAGE, MAXIMUM, PRODUCT, Layer
+from fastbp_c.networks.records cimport AVERAGE, FLOAT_CHAIN, MAXIMUM, PRODUCT, Layer
 from fastbp_c.algebra.simd cimport FBP_IDENTITY, fbp_span
 
 import numpy as np
@@ -16,6 +16,8 @@ cnp.import_array()
 
 cdef extern from *:
     Py_ssize_t PY_SSIZE_T_MAX
+
+CHAIN = FLOAT_CHAIN  # for Python
 
 cdef enum:
     MOST_LANES = 32  # two vectors of float32

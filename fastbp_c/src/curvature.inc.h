@@ -70,12 +70,13 @@ static void NAME(pair_products)(ptrdiff_t N, ptrdiff_t width, ptrdiff_t i, ptrdi
     }
 }
 
-/* H = its upper triangle, mirrored; or, if both are to count, H + H^T. Blocks of both triangles stay in cache. */
-static void NAME(symmetrize)(ptrdiff_t P, int both, REAL *H)
+/* H = its upper triangle, mirrored; or, if both are to count, H + H^T: the rows from first to before last, and their
+ * columns. Blocks of both triangles stay in cache. */
+static void NAME(symmetrize)(ptrdiff_t first, ptrdiff_t last, ptrdiff_t P, int both, REAL *H)
 {
-    for (ptrdiff_t i0 = 0; i0 < P; i0 += 32)
+    for (ptrdiff_t i0 = first; i0 < last; i0 += 32)
         for (ptrdiff_t j0 = i0; j0 < P; j0 += 32) {
-            const ptrdiff_t i1 = P - i0 < 32 ? P : i0 + 32, j1 = P - j0 < 32 ? P : j0 + 32;
+            const ptrdiff_t i1 = last - i0 < 32 ? last : i0 + 32, j1 = P - j0 < 32 ? P : j0 + 32;
             for (ptrdiff_t i = i0; i < i1; i++)
                 for (ptrdiff_t j = i < j0 ? j0 : i; j < j1; j++) {
                     REAL *upper = H + i * P + j, *lower = H + j * P + i;

@@ -62,8 +62,8 @@ KERNEL(void, triangles, (ptrdiff_t N, ptrdiff_t width, const REAL *x, REAL *y))
 KERNEL(void, pair_products, (ptrdiff_t N, ptrdiff_t width, ptrdiff_t i, ptrdiff_t j, ptrdiff_t count, const REAL *z,
                              REAL *y))
 
-/* H = its upper triangle, mirrored; or, if both are to count, H + H^T */
-KERNEL(void, symmetrize, (ptrdiff_t P, int both, REAL *H))
+/* H = its upper triangle, mirrored; or, if both are to count, H + H^T: rows first to before last, and the columns */
+KERNEL(void, symmetrize, (ptrdiff_t first, ptrdiff_t last, ptrdiff_t P, int both, REAL *H))
 
 /* whether no element is NaN or infinite */
 KERNEL(int, all_finite, (ptrdiff_t n, const REAL *x))

@@ -5,13 +5,13 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastbp_c.boundary.check cimport check_vector
+from fastbp_c.boundary.check cimport check_apart, check_vector
 from fastbp_c.boundary.interrupt cimport begin, end
 from fastbp_c.boundary.lock cimport Lock
 from fastbp_c.boundary.workspace cimport Workspace
 from fastbp_c.networks.batch cimport Batch, chunk_of
-from fastbp_c.networks.passes cimport train_epoch, train_size
 from fastbp_c.networks.plan cimport Plan
+from fastbp_c.training.epoch cimport train_epoch, train_size
 from fastbp_c.training.optimizer cimport Optimizer, Rule, Step, n_states
 
 import numpy as np
@@ -85,9 +85,7 @@ cdef class Stepper:
     cdef int prepare(self, const Rule *rule, const Batch *batch) except -1:
         check_vector("parameters", self.parameters, self.plan.typenum, self.plan.net.n_parameters,
                      "the network's parameters", True)
-        self.work.reserve(train_size(batch))
-        if n_states(rule) == 0:
-            self.states.clear()  # a momentum that comes back starts from rest
+        self.work.reserve(train_size(batch, cnp.PyArray_DATA(self.gradient)))
         while len(self.states) < n_states(rule):
             self.states.append(self.new_vector())
         return 0
@@ -97,20 +95,24 @@ cdef class Stepper:
         cdef Step step
         cdef double value
         step.rule, step.p, step.first, step.second = rule, cnp.PyArray_DATA(self.parameters), NULL, NULL
-        if len(self.states) > 0:
+        if n_states(rule) > 0:
             step.first = cnp.PyArray_DATA(self.states[0])
-        if len(self.states) > 1:
+        if n_states(rule) > 1:
             step.second = cnp.PyArray_DATA(self.states[1])
         begin()
         with nogil:
             value = train_epoch(data, batch_size, &step, self.powers, cnp.PyArray_DATA(self.gradient),
                                 self.work.memory)
         end()
+        if n_states(rule) == 0:
+            self.states.clear()  # a momentum that comes back starts from rest
         return value
 
     cdef Batch data(self, cnp.ndarray X, cnp.ndarray T) except *:
         """All rows of X and T, checked."""
         self.plan.check_batch(X, T, None)
+        check_apart("X", X, "parameters", self.parameters)
+        check_apart("T", T, "parameters", self.parameters)
         return Batch(&self.plan.net, self.plan.typenum == cnp.NPY_FLOAT, self.error, 1, X.shape[0],
                      cnp.PyArray_DATA(self.parameters), cnp.PyArray_DATA(X), cnp.PyArray_DATA(T), NULL, NULL, 0, False,
                      True)
