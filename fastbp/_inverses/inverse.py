@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fastbp._boundary.files import Content
+    from fastbp._boundary.names import Loss
     from fastbp._networks.network import Network
 
 
@@ -103,7 +104,7 @@ class WoodburyInverse:
         T: ArrayLike | None = None,
         *,
         alpha: float,
-        loss: str | None = None,
+        loss: Loss | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> WoodburyInverse:
         """The inverse of ``αI + G``, G being a network's Gauss-Newton matrix, by one row for each sample and output.

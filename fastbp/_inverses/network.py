@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fastbp._boundary.names import Loss
     from fastbp._networks.network import Network
 
 LARGEST_CHUNK = 1 << 25  # numbers
@@ -31,12 +32,12 @@ class Batch(NamedTuple):
     net: Network
     X: NDArray[Any]
     T: NDArray[Any]
-    loss: str | None
+    loss: Loss | None
     weight: NDArray[Any] | None
 
 
 def network_batch(
-    net: Network, X: ArrayLike, T: ArrayLike | None, loss: str | None, sample_weight: ArrayLike | None
+    net: Network, X: ArrayLike, T: ArrayLike | None, loss: Loss | None, sample_weight: ArrayLike | None
 ) -> Batch:
     """The arguments, checked. float32 would give an inverse of half of the digits, or none."""
     check_network(net)

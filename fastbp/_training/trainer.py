@@ -274,8 +274,8 @@ class Trainer:
 
         with _progress_bar(epochs, progress) as bar:
             validate = None if validation is None else lambda: self._mean_error(*validation)
+            self._run = None  # whatever ends the first validation, the fit before is not this one
             run = self._run = _Run(self._stepper, net._parameters, validate)
-            run.start()
             for _ in range(epochs):
                 run.epoch(self._optimizer, X, T, batch_size, bits)
                 bar.update(run.history)
@@ -314,12 +314,9 @@ class _Run:
         self._stepper, self._parameters, self._validate = stepper, parameters, validate
         self.history = History()
         self.state = _State(0, math.inf, None, 0)
-
-    def start(self) -> None:
-        """The first validation: the parameters at the start are the first candidate for the best."""
-        if self._validate is not None:
-            value = self._validate()
-            self.state = _State(0, math.inf if math.isnan(value) else value, _fixed_copy(self._parameters), 0)
+        if validate is not None:
+            value = validate()
+            self.state = _State(0, math.inf if math.isnan(value) else value, _fixed_copy(parameters), 0)
 
     def epoch(self, *arguments: Any) -> None:
         """An epoch of these arguments to `Stepper.epoch`, its validation, and the entries of both in the history."""

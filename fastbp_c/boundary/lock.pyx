@@ -1,11 +1,11 @@
 """A lock for one call at a time; lock.pxd says how it is used.
 
-A fork copies the thread that calls it and no other. So the child gets new locks, and has lost the calls of other threads.
-Where that would leave half of a change, the fork waits for the call first:
+A fork copies the thread that calls it and no other. So the child gets new locks, and calls of other threads are lost
+there. Where that would leave half of a change, the fork waits for the call first:
 
 1. One thread forks at a time, and takes all locks that have to be whole before it does. It waits for one only while
    it has no other, since a call that has one may wait for another: a handler of signals may run in it.
-2. Unless it has one of them itself: a handler of signals that forks, in the middle of a call. It waits for nobody, since
+2. Unless it has one of them itself: a handler of signals that forks, in the middle of a call. It waits for nobody, as
    somebody may be waiting for it. Its call goes on in both processes. In the child, what other threads were just
    changing is torn, and calls say so.
 """
