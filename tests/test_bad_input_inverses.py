@@ -125,7 +125,7 @@ def test_alpha(alpha):
             function()
 
 
-@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1.0, 1e150, 1e290])
 @pytest.mark.parametrize("size", [1, 2, 17, 100])
 def test_asymmetric_matrices(size, scale):
     """What rounding leaves of symmetry will do, more will not: relative to the diagonal."""

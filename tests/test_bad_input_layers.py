@@ -423,7 +423,7 @@ def deep(n, call):
     return deep(n - 1, call) if n else call()
 
 
-@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, OSError, RuntimeError])
 def test_what_is_no_fault_of_the_seed_is_not_said_to_be(error, monkeypatch):
     def failing(seed):
         raise error

@@ -403,3 +403,15 @@ def test_torch_itself():
     assert fastbp.loss(net, x, labels) == fastbp.loss(net, EXPECTED, LABELS)
     assert unlike(net, x.clone().requires_grad_()) == REFUSED["tensor with a gradient"][1]
     assert unlike(net, x.bfloat16()).startswith("TypeError: X: expected what NumPy makes an array of, got Tensor: ")
+
+
+def test_masked_weights_and_inverses():
+    """Where a single number will do for weights, and where the array itself is written to."""
+    inv = fastbp.WoodburyInverse(3, 1.0)
+    with pytest.raises(ValueError, match=r"^weights: expected no masked entries, got 1 of 1"):
+        inv.update(np.ones(3), np.ma.masked)
+    assert inv.logdet() == 0
+    H = np.ma.masked_array(np.eye(3), mask=np.eye(3))
+    with pytest.raises(ValueError, match=r"^H_inv: expected no masked entries, got 3 of 9"):
+        fastbp.woodbury_update(H, np.ones(3))
+    np.testing.assert_array_equal(H.data, np.eye(3))

@@ -135,6 +135,11 @@ def test_a_sequence():
     with pytest.raises(IndexError):
         weights[3]
     assert repr(weights) == repr(tuple(weights))
+    assert (first in weights, None in weights, first + 1 in weights, first.T in weights) == (True, True, False, False)
+    assert (weights.index(last), weights.index(None), weights.index(last, 1)) == (2, 1, 2)
+    assert (weights.count(last), weights.count(None), weights.count(last + 1)) == (1, 1, 0)
+    with pytest.raises(ValueError, match=r"^weights: expected an array that is one of them, got another$"):
+        weights.index(last, 0, 2)
     first[...] = 7
     assert (weights[0] == 7).all()  # as views, of the numbers that are there now
 

@@ -129,9 +129,8 @@ def random_generator(seed: Any) -> np.random.Generator:
     try:
         if not _is_nested(seed):  # NumPy follows lists in lists until the stack overflows
             return np.random.default_rng(seed)
-    except (MemoryError, RecursionError):  # which say nothing about the seed
-        raise
-    except Exception as error:
+    # Others say nothing about the seed, such as those of a handler of signals.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
     raise kind(f"seed: expected None, a non-negative integer or a Generator, got {shown(seed)}")
 

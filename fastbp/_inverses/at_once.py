@@ -8,6 +8,7 @@ import numpy as np
 
 import fastbp_c.inverses.inverse as kernels
 from fastbp._boundary.convert import FLOAT64
+from fastbp._boundary.foreign import refuse_masked
 from fastbp._boundary.memory import new_array, new_square
 from fastbp._inverses.rows import positive_number, weighted_rows
 
@@ -53,6 +54,7 @@ def woodbury_update(H_inv: NDArray[Any], B: ArrayLike, weights: ArrayLike | None
     """
     if not isinstance(H_inv, np.ndarray):
         raise TypeError(f"H_inv: expected an array to write to, got {type(H_inv).__name__}")
+    refuse_masked("H_inv", H_inv)
     B, weights = weighted_rows(B, weights)
     kernels.woodbury_update(H_inv, B, weights)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp._boundary.convert import FLOAT64, as_numbers, cast, real_number, shown
+from fastbp._boundary.foreign import refuse_masked
 from fastbp_c.boundary.arrays import all_finite, fits
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def weighted_rows(B: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[Any]
         if array.ndim not in (1, 2):
             raise ValueError(f"B: expected one row (1 dimension) or rows (2 dimensions), got shape {array.shape}")
         if array.ndim == 1 and weights is not None and np.ndim(weights) == 0:
+            refuse_masked("weights", weights)
             weights = np.reshape(np.asarray(weights), 1)
         rows = cast("B", array, FLOAT64)
         if array.ndim == 1:

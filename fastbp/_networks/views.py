@@ -53,6 +53,20 @@ class Views(Sequence["NDArray[Any]"]):
             return NotImplemented
         return len(self) == len(other) and all(map(_equal, self, other))
 
+    def __contains__(self, value: object) -> bool:
+        return any(_equal(view, value) for view in self)
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """The first place of an array with the same numbers."""
+        for place in range(*slice(start, stop).indices(len(self))):
+            if _equal(self[place], value):
+                return place
+        raise ValueError(f"{self._name}: expected an array that is one of them, got another")
+
+    def count(self, value: Any) -> int:
+        """How many arrays have the same numbers."""
+        return sum(_equal(view, value) for view in self)
+
     def __add__(self, other: Iterable[Any]) -> tuple[Any, ...]:
         return (*self, *other)
 

@@ -4,7 +4,7 @@ product.pxd says who computes them, and has what BLAS does; here are the ways by
 `benches/bench_inverse.py` is behind the constants.
 """
 
-from libc.math cimport INFINITY, fabs, log
+from libc.math cimport INFINITY, fabs, log, sqrt
 from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra.product cimport (
@@ -321,8 +321,8 @@ cdef bint symmetric_to(double tolerance, const double *H, Py_ssize_t P, bint *ex
                 for j in range(left, min(left + COPIED, i)):
                     if H[i * P + j] != H[j * P + i]:
                         exactly[0] = False
-                        difference = H[i * P + j] - H[j * P + i]
-                        if difference * difference > tolerance * tolerance * fabs(H[i * P + i] * H[j * P + j]):
+                        difference = fabs(H[i * P + j] - H[j * P + i])
+                        if difference > tolerance * sqrt(fabs(H[i * P + i])) * sqrt(fabs(H[j * P + j])):
                             return False
             left += COPIED
         top += COPIED

@@ -216,7 +216,8 @@ cdef class Inverse:
         before = lease = None  # what goes, goes after `leave`
         self.enter()
         if self.handed_out():
-            memcpy(cnp.PyArray_DATA(memory), self.state.H, self.state.P * self.state.P * sizeof(double))
+            with nogil:
+                memcpy(cnp.PyArray_DATA(memory), self.state.H, self.state.P * self.state.P * sizeof(double))
             before, self.memory = self.memory, memory
             lease, self.lease = self.lease, None
             self.state.H = <double *> cnp.PyArray_DATA(memory)
