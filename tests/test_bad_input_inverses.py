@@ -137,7 +137,7 @@ def test_asymmetric_matrices(size, scale):
         return
     for place in ((0, size - 1), (size - 1, 0), (size // 2, size // 2 - 1)):
         wrong = inverse.copy()
-        wrong[place] += 1e-6 * np.sqrt(wrong[place[0], place[0]] * wrong[place[1], place[1]])
+        wrong[place] += 1e-6 * np.sqrt(wrong[place[0], place[0]]) * np.sqrt(wrong[place[1], place[1]])
         before = wrong.copy()
         with pytest.raises(ValueError, match=r"^H_inv: expected a symmetric matrix, got triangles that differ in more"):
             woodbury_update(wrong, np.zeros(size))
