@@ -59,6 +59,11 @@ def convolution():
     return [first, pool, Shared(8, 3, 9, "tanh"), Affine(27, 4, "softmax")]
 
 
+def one_map():
+    first = Conv2d(1, 8, 5, "tanh", image_shape=(28, 28))
+    return [first, Conv2d(8, 2, 5, "tanh", image_shape=first.output_shape), Affine(800, 10, "softmax")]
+
+
 # Samples that make each take about a second, and of its parameters enough for a result that is not made at once.
 PRODUCTS = {
     "forward": (wide, 60_000, lambda net, X, T, out: net.forward(X, out=out)),
@@ -73,6 +78,7 @@ PRODUCTS = {
     "gauss_newton_convolution": (convolution, 20_000, lambda net, X, T, out: fastbp.gauss_newton(net, X, T, out=out)),
     "hessian_diagonal": (deep, 60_000, lambda net, X, T, out: fastbp.hessian_diagonal(net, X, T, out=out)),
     "hessian_diagonal_tied": (tied, 60_000, lambda net, X, T, out: fastbp.hessian_diagonal(net, X, T, out=out)),
+    "hessian_diagonal_convolution": (one_map, 20, lambda net, X, T, out: fastbp.hessian_diagonal(net, X, T, out=out)),
     "gauss_newton_diagonal": (deep, 100_000, lambda net, X, T, out: fastbp.gauss_newton_diagonal(net, X, T, out=out)),
 }
 
@@ -130,6 +136,31 @@ def test_a_step_is_made_or_not_begun(heard, optimizer, dtype):
     trainer.step(X, T)  # goes on as if nothing had happened
     other.step(X, T)
     other.step(X, T)
+    np.testing.assert_array_equal(net.parameters, twin.parameters)
+
+
+def test_momentum_is_kept_when_a_step_without_it_is_not_made(heard):
+    net, twin = network(wide()), network(wide())
+    X, T = batch(net, 20_000, float)
+    optimizer = SGD(1e-3, 0.9)
+    trainer, other = Trainer(net, optimizer), Trainer(twin, SGD(1e-3, 0.9))
+    for both in (trainer, other):
+        both.step(X[:100], T[:100])
+    optimizer.momentum = 0.0
+    before, first = net.parameters.copy(), [True]
+
+    def step():
+        if not first:
+            trainer.step(X, T)
+        first.clear()
+        net(X)
+        net(X)
+
+    heard(step)
+    np.testing.assert_array_equal(net.parameters, before)
+    optimizer.momentum = 0.9
+    for both in (trainer, other):
+        both.step(X[:100], T[:100])
     np.testing.assert_array_equal(net.parameters, twin.parameters)
 
 
