@@ -127,7 +127,7 @@ def random_generator(seed: Any) -> np.random.Generator:
     """NumPy's generator for a seed; one that is a generator already is used, and moves on."""
     kind: type[Exception] = TypeError
     try:
-        if not _is_nested(seed):  # NumPy follows lists in lists until the stack overflows
+        if _is_seed(seed):
             return np.random.default_rng(seed)
     # Others say nothing about the seed, such as those of a handler of signals.
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -135,8 +135,13 @@ def random_generator(seed: Any) -> np.random.Generator:
     raise kind(f"seed: expected None, a non-negative integer or a Generator, got {shown(seed)}")
 
 
-def _is_nested(seed: Any) -> bool:
-    return isinstance(seed, (list, tuple)) and any(isinstance(part, (list, tuple, np.ndarray)) for part in seed)
+def _is_seed(seed: Any) -> bool:
+    """Whether NumPy may take it for one: it would ask other objects for much, and follow lists in lists for ever."""
+    if isinstance(seed, (list, tuple)):
+        return not any(isinstance(part, (list, tuple, np.ndarray)) for part in seed)
+    random = np.random
+    kinds = (np.ndarray, random.Generator, random.BitGenerator, random.SeedSequence, random.RandomState)
+    return seed is None or hasattr(seed, "__index__") or isinstance(seed, kinds)
 
 
 def shown(value: Any) -> str:
