@@ -27,7 +27,7 @@ SAFETY = 4
 # Places looked at around a kink, at most, and how many of them without news end it. Each layer is moved by more than
 # the one before it, so that at two of the places all units that are at their kinks are on the same side.
 PLACES = 256
-QUIET = 16
+QUIET = 64
 GROWTH = 2.0
 # What the weights of `_one_sided` make of the noise, and how far apart directions are whose derivatives are compared.
 ONE_SIDED = 11
@@ -118,11 +118,11 @@ def check_gradient(
     relu, leaky_relu and `MaxPool2d`) near the parameters do no harm: 28 evaluations of the error a parameter, in
     float64 also for a float32 network. The network is not changed.
 
-    A parameter that fails so is looked at from both sides, by 56 evaluations more. If one-sided differences of the error disagree by more than
-    their steps and rounding explain, the error has a kink just here, as for a blank patch of an image and a bias of 0;
-    then the derivative passes if it lies between them, or else between them and the differences on other sides of the
-    kinks, which there are where several units are at theirs. Only the error decides: wherever the gradient is looked at
-    again, it is for its rounding.
+    A parameter that fails so is looked at from both sides, by 56 evaluations more. If one-sided differences of the
+    error disagree by more than their steps and rounding explain, the error has a kink just here, as for a blank patch
+    of an image and a bias of 0; then the derivative passes if it lies between them, or else between them and the
+    differences on other sides of the kinks, which there are where several units are at theirs. Only the error decides:
+    wherever the gradient is looked at again, it is for its rounding.
 
     At a minimum the derivatives vanish, while the numbers that they are the sums or differences of do not. How well the
     error and the gradient are known at all is measured, by small random changes of all parameters.
@@ -182,7 +182,7 @@ def _compare(
 
     errors = np.abs(gradient - differences) / relative_to(noise)
     surroundings = _Surroundings(error)
-    for place in np.flatnonzero(errors > tolerance):
+    for place in map(int, np.flatnonzero(errors > tolerance)):
         side = sides.get(place) or _Sides(error, int(indices[place]))
         scale = relative_to(side.noise)
         low, high = side.interval
@@ -280,7 +280,7 @@ class _Surroundings:
                 break
             direction, inputs, ahead = self._ray(number)
             beside = _one_sided(self._error, direction + ASIDE * self._error.axis(i), inputs)
-            found, doubt = (beside.value - ahead.value) / ASIDE, SAFETY * (beside.doubt + ahead.doubt) / ASIDE
+            found, doubt = (beside.value - ahead.value) / ASIDE, (beside.doubt + ahead.doubt) / ASIDE
             if found < low - doubt or found > high + doubt:
                 low, high, news = min(low, found - doubt), max(high, found + doubt), number
         return low, high
@@ -291,7 +291,8 @@ def _noise(error: _Error) -> float:
 
     Along changes of the parameters that are small, but not so small that all is rounded alike.
     """
-    generator, found = np.random.default_rng(0), [np.finfo(np.float64).eps * abs(error.here)]
+    generator = np.random.default_rng(0)
+    found: list[float] = [np.finfo(np.float64).eps * abs(error.here)]
     for _ in range(TRIALS):
         change = 2.0**-42 * error.place * generator.choice([-1, 1], error.place.size)
         found.append(abs(sum(error.along(change, 1, -1)) - 2 * error.here))
