@@ -139,12 +139,17 @@ def kinked(net, X, T):
 @pytest.mark.parametrize("part", [1e-5, -1e-3, 0.1, -1.0], ids=str)
 @pytest.mark.parametrize("name", ["the reported mlp", "two leaky layers", "kinks of both signs", "sequences"])
 def test_fails_at_kinks_when_the_gradient_is_wrong(name, part, replace):
-    """By a part of its largest, wherever the network is: with the usual power, however far the sides are apart."""
+    """By a part of its largest: beyond the sides, or where there are none."""
     net, X, T = scenes("float64")[name]
-    i, *_ = kinked(net, X, T)
-    for place in (i, 0, slice(None)):
+    i, low, high, _ = kinked(net, X, T)
+    places = (i, 0, slice(None))
+    if name in ("two leaky layers", "kinks of both signs"):  # there are more sides than two, some of them further off
+        places = places[1:]
+    for place in places:
 
         def wrong(here, gradient, place=place):
+            if place == i:
+                gradient[i] = high if part > 0 else low
             gradient[place] += part * np.abs(gradient).max()
             return gradient
 
@@ -203,7 +208,7 @@ def test_fails_for_nan_at_a_kink(replace):
 
 
 def test_fails_for_a_gradient_that_leaves_out_the_blank_samples(replace):
-    """What a mask in the wrong place would do: nothing at the kink tells it from a convention, other places do."""
+    """What a mask in the wrong place would do: at the kinks it could be a convention, for the output's biases not."""
     net, X, T = scenes("float64")["the reported mlp"]
     right = fastbp._derivatives.check_gradient.loss_and_gradient
     rest = np.delete(np.arange(len(X)), 3)
@@ -212,13 +217,119 @@ def test_fails_for_a_gradient_that_leaves_out_the_blank_samples(replace):
     assert not check_gradient(net, X, T)
 
 
-def test_without_kinks_nothing_else_is_looked_at(monkeypatch):
+def test_where_nothing_is_wrong_nothing_else_is_looked_at(monkeypatch):
     net = network(chain(3, 5, 2))
     X, T = data(net, 7)
 
     def never(*_):
         raise AssertionError
 
-    monkeypatch.setattr(fastbp._derivatives.check_gradient, "_sides", never)
-    monkeypatch.setattr(fastbp._derivatives.check_gradient, "_away", never)
+    monkeypatch.setattr(fastbp._derivatives.check_gradient, "_Sides", never)
     assert check_gradient(net, X, T)
+
+
+# Sweeps over many small networks.
+
+
+def round_numbers(seed, dtype):
+    """Networks of rounded parameters and data, by which pre-activations cancel, to 0 or to a last digit, or tie."""
+    rng = np.random.default_rng(seed)
+    for hidden in ("relu", "leaky_relu"):
+        for sizes in ([3, 6, 2], [4, 5, 5, 2]):
+            for parts in (4, 10):
+                net = mlp(sizes, hidden, seed=seed, dtype=dtype)
+                net.parameters = np.round(net.parameters * parts + rng.normal(size=net.n_parameters)) / parts
+                N = rng.integers(1, 9)
+                yield net, rng.integers(-2, 3, (N, sizes[0])) / parts, rng.standard_normal((N, 2))
+    first = Conv2d(1, 3, 3, "relu", image_shape=(6, 6))
+    pool = MaxPool2d(2, image_shape=first.output_shape)
+    net = Network([first, pool, Affine(pool.n_out, 2)], seed=seed, dtype=dtype)
+    yield net, rng.integers(0, 3, (4, 36)) / 2, rng.standard_normal((4, 2))
+    pool = MaxPool2d(2, image_shape=(4, 4, 1))
+    net = Network([Affine(3, 16, "tanh"), pool, Affine(4, 2)], seed=seed, dtype=dtype)
+    net.parameters = np.round(net.parameters * 2) / 2
+    yield net, rng.integers(-1, 2, (4, 3)) * 1.0, rng.standard_normal((4, 2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", [*range(8), 22, 23, 25, 28])
+def test_passes_for_round_numbers(seed, dtype):
+    for net, X, T in round_numbers(seed, dtype):
+        report = check_gradient(net, X, T)
+        assert report, str(report)
+
+
+def test_passes_with_kinks_as_near_as_the_steps():
+    """The longer steps agree with each other, and with neither side."""
+    for name in ("two layers", "repeated"):
+        assert check_gradient(*scenes("float64", 23)[name])
+
+
+def smooth(seed):
+    """A network and data at no kink: one sample, or several and other activations."""
+    rng = np.random.default_rng(seed)
+    if seed % 2:
+        net, N = mlp([3, 6, 2], "relu", seed=seed), 1
+    else:
+        first, second = rng.choice(["relu", "leaky_relu", "tanh", "gelu"], 2)
+        net, N = Network([Affine(3, 5, str(first)), Affine(5, 4, str(second)), Affine(4, 2)], seed=seed), 1 + seed % 8
+    return net, rng.standard_normal((N, 3)), rng.standard_normal((N, 2))
+
+
+CHANGES = {
+    "flipped": lambda gradient, i, j: {i: -gradient[i]},
+    "scaled": lambda gradient, i, j: {i: 1.01 * gradient[i]},
+    "zeroed": lambda gradient, i, j: {i: 0.0},
+    "swapped": lambda gradient, i, j: {i: gradient[j], j: gradient[i]},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_fails_for_any_change_at_smooth_points(change, replace):
+    """Also where units are dead: then other derivatives of the same are 0, and so are theirs at places nearby."""
+    for seed in range(10):
+        net, X, T = smooth(seed)
+        right = fastbp.loss_and_gradient(net, X, T)[1]
+        rng = np.random.default_rng(seed)
+        for i in rng.choice(net.n_parameters, 6, replace=False):
+            new = CHANGES[change](right, i, rng.integers(net.n_parameters))
+            if max(abs(value - right[k]) for k, value in new.items()) < 2e-7 * np.abs(right).max():
+                continue  # both are 0
+
+            def wrong(here, gradient, new=new):
+                gradient[[*new]] = [*new.values()]
+                return gradient
+
+            replace(wrong)
+            report = check_gradient(net, X, T)
+            assert not report, (seed, i, str(report))
+            assert report.worst in new
+
+
+@pytest.mark.parametrize("beyond", [3e-7, 1e-5, 1e-2, 1.0], ids=str)
+@pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
+def test_fails_beyond_the_sides(hidden, beyond, replace):
+    """By so much of the largest derivative, on either side."""
+    for seed in range(3):
+        net = mlp([8, 6, 2], hidden, seed=seed)
+        X, T = with_a_zero_row(net, seed=seed)
+        sides = [fastbp.loss_and_gradient(moved(net, sign), X, T)[1] for sign in (-1, 1)]
+        low, high, largest = np.min(sides, axis=0), np.max(sides, axis=0), np.abs(sides).max()
+        for i in np.flatnonzero(high - low > 1e-3 * largest):
+            for value in (low[i] - beyond * largest, high[i] + beyond * largest):
+
+                def wrong(here, gradient, i=i, value=value):
+                    gradient[i] = value
+                    return gradient
+
+                replace(wrong)
+                report = check_gradient(net, X, T)
+                assert not report, (seed, i, str(report))
+                assert report.worst == i
+
+
+def moved(net, sign):
+    """All units of the first layer to one side of their kinks."""
+    near = net.copy()
+    near.biases[0] += sign * 1e-10
+    return near

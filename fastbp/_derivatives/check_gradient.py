@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
 TRIALS = 8
 # Of thousands of differences the worst lies further off than the error does in so few trials.
 SAFETY = 4
-# Places looked at around a kink: away from it, where differences can be trusted, and close to it, on all its sides.
-AWAY = 2
-CLOSE = 16
+# Places looked at around a kink, at most, and how many of them without news end it. Each layer is moved by more than
+# the one before it, so that at two of the places all units that are at their kinks are on the same side.
+PLACES = 256
+QUIET = 64
+GROWTH = 2.0
+# What the weights of `_one_sided` make of the noise, and how far apart directions are whose derivatives are compared.
+ONE_SIDED = 11
+ASIDE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,10 +118,11 @@ def check_gradient(
     relu, leaky_relu and `MaxPool2d`) near the parameters do no harm: 28 evaluations of the error a parameter, in
     float64 also for a float32 network. The network is not changed.
 
-    A parameter for which the error has a kink just here, as for a blank patch of an image and a bias of 0, is judged by
-    its surroundings. Its derivative passes if it agrees with the differences at another place nearby, and if here it is
-    among the derivatives on the different sides of the kink, or between them (by as much as they differ from each
-    other, since not all sides are looked at).
+    A parameter that fails so is looked at from both sides, by 56 evaluations more. If one-sided differences of the
+    error disagree by more than their steps and rounding explain, the error has a kink just here, as for a blank patch
+    of an image and a bias of 0; then the derivative passes if it lies between them, or else between them and the
+    differences on other sides of the kinks, which there are where several units are at theirs. Only the error decides:
+    wherever the gradient is looked at again, it is for its rounding.
 
     At a minimum the derivatives vanish, while the numbers that they are the sums or differences of do not. How well the
     error and the gradient are known at all is measured, by small random changes of all parameters.
@@ -137,161 +144,205 @@ def check_gradient(
     if net.n_parameters > max_parameters:
         indices = np.sort(generator.choice(indices, max_parameters, replace=False))
 
-    def compare(here: Network, indices: NDArray[np.intp]) -> _Comparison:
-        return _compare(here, X, T, options, indices, usual)
-
     with np.errstate(all="ignore"):  # NaN and infinity go into the report
-        found = compare(net, indices)
-        doubtful = np.flatnonzero(found.errors > tolerance)
-        if doubtful.size:
-            sides = _sides(net, indices[doubtful], lambda near: loss_and_gradient(near, X, T, **options)[1])
-            _judge_by_surroundings(found, doubtful, sides, _away(net, indices[doubtful], compare), tolerance)
+        gradient, differences, errors = _compare(net, X, T, options, indices, usual, tolerance)
     if indices.size == 0:
-        return GradientReport(indices, found.gradient, found.differences, 0.0, -1, tolerance)
-    worst = int(np.argmax(found.errors))
-    return GradientReport(
-        indices, found.gradient, found.differences, float(found.errors[worst]), int(indices[worst]), tolerance
-    )
-
-
-class _Comparison(NamedTuple):
-    """Derivatives by backpropagation and by differences, and how far they are apart, relative to `relative_to`."""
-
-    gradient: NDArray[np.float64]
-    differences: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    relative_to: NDArray[np.float64]
+        return GradientReport(indices, gradient, differences, 0.0, -1, tolerance)
+    worst = int(np.argmax(errors))
+    return GradientReport(indices, gradient, differences, float(errors[worst]), int(indices[worst]), tolerance)
 
 
 def _compare(
-    net: Network, X: NDArray[Any], T: NDArray[Any], options: dict[str, Any], indices: NDArray[np.intp], usual: float
-) -> _Comparison:
+    net: Network,
+    X: NDArray[Any],
+    T: NDArray[Any],
+    options: dict[str, Any],
+    indices: NDArray[np.intp],
+    usual: float,
+    tolerance: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Derivatives by backpropagation and by differences, and how far they are apart, relatively."""
     gradient = loss_and_gradient(net, X, T, **options)[1].astype(np.float64)
     if indices.size == 0:
-        return _Comparison(np.empty(0), np.empty(0), np.empty(0), np.empty(0))
-    wide = net.astype("float64")
-    x, t, weight = X.astype(np.float64), T.astype(np.float64), options["sample_weight"]
-    options_wide = {**options, "sample_weight": None if weight is None else weight.astype(np.float64)}
-
-    def error() -> float:
-        return loss_of(wide, x, t, **options_wide)
-
-    noise = SAFETY * _noise(wide, error)
-    differences, rounding = np.array([_difference(wide, int(i), noise, error) for i in indices]).T
-    rounding = rounding + _spread(net, lambda near: loss_and_gradient(near, X, T, **options)[1])
-    errors = np.abs(gradient[indices] - differences)
+        return np.empty(0), np.empty(0), np.empty(0)
+    error = _Error(net, X, T, options)
+    differences, noise = np.array([_central(error, i) for i in indices]).T
     largest = np.fmax.reduce(np.abs([*gradient, *differences]))
-    relative_to = np.fmax(largest, rounding / usual)
-    relative_to = np.where(relative_to == 0, 1.0, relative_to)
-    return _Comparison(gradient[indices], differences, errors / relative_to, relative_to)
+    gradient = gradient[indices]
+    spread = _spread(net, lambda near: loss_and_gradient(near, X, T, **options)[1])[indices]
+    sides: dict[int, _Sides] = {}
+    if np.fmax.reduce(spread) > usual * largest:  # cancellation, or units that the last digits move across a kink
+        sides = {place: _Sides(error, int(i)) for place, i in enumerate(indices)}
+        spread[[place for place, side in sides.items() if side.apart]] = 0.0
+    rounding = float(np.fmax.reduce(spread))
+
+    def relative_to(noise: Any) -> Any:
+        found = np.fmax(largest, (noise + rounding) / usual)
+        return np.where(found == 0, 1.0, found)
+
+    errors = np.abs(gradient - differences) / relative_to(noise)
+    surroundings = _Surroundings(error)
+    for place in map(int, np.flatnonzero(errors > tolerance)):
+        side = sides.get(place) or _Sides(error, int(indices[place]))
+        scale = relative_to(side.noise)
+        low, high = side.interval
+        if not low - tolerance * scale <= gradient[place] <= high + tolerance * scale:
+            low, high = surroundings.widen(int(indices[place]), low, high, gradient[place], tolerance * scale)
+        nearest = np.clip(gradient[place], low, high)
+        found = abs(gradient[place] - nearest) / scale
+        if found < errors[place]:
+            differences[place], errors[place] = nearest, found
+    return gradient, differences, errors
 
 
-def _judge_by_surroundings(
-    found: _Comparison,
-    doubtful: NDArray[np.intp],
-    sides: NDArray[np.float64],
-    away: NDArray[np.float64],
-    tolerance: float,
-) -> None:
-    """Put right what a comparison says of parameters that only seemed wrong, because of a kink.
+class _Error:
+    """The error in float64, as a function of the parameters and inputs, and how far rounding makes it wrong."""
 
-    `sides` are derivatives around it, a row each; `away` are the errors at another place.
+    def __init__(self, net: Network, X: NDArray[Any], T: NDArray[Any], options: dict[str, Any]) -> None:
+        weight = options["sample_weight"]
+        self._net, self.inputs, self._t = net.astype("float64"), X.astype(np.float64), T.astype(np.float64)
+        self._options = {**options, "sample_weight": None if weight is None else weight.astype(np.float64)}
+        self.place = self._net.parameters.copy()
+        self.slot = np.zeros(self.place.size)  # of each parameter, in the order of use
+        for number, start in enumerate(net._architecture.places[:-1]):
+            self.slot[start:] = number
+        (self.here,) = self.along(np.zeros(self.place.size), 0)
+        self.noise = SAFETY * _noise(self)
+
+    def along(self, direction: NDArray[np.float64], *steps: float, inputs: Any = None) -> list[float]:
+        """Its values at some steps from here, in a direction of the parameters and perhaps one of the inputs."""
+        found = []
+        for step in steps:
+            self._net.parameters = self.place + step * direction
+            x = self.inputs if inputs is None else self.inputs + step * inputs
+            found.append(loss_of(self._net, x, self._t, **self._options))
+        return found
+
+    def axis(self, i: int) -> NDArray[np.float64]:
+        """The direction of one parameter."""
+        direction = np.zeros(self.place.size)
+        direction[i] = 1.0
+        return direction
+
+
+class _Sides:
+    """The derivatives on the two sides of the place, by one parameter."""
+
+    def __init__(self, error: _Error, i: int) -> None:
+        right, left = (_one_sided(error, sign * error.axis(i)) for sign in (1, -1))
+        left = left._replace(value=-left.value)
+        self.noise = max(right.noise, left.noise)
+        self.apart = abs(right.value - left.value) > SAFETY * (right.doubt + left.doubt)
+        better = min(right, left, key=lambda found: found.doubt).value
+        self.interval = sorted((left.value, right.value)) if self.apart else (better, better)
+
+
+class _Surroundings:
+    """The derivatives very close to the place, on all sides of the kinks there.
+
+    They are those of the error's first-order part, which is linear along each ray from the place.
     """
-    low, high = sides.min(axis=0), sides.max(axis=0)
-    low, high = low - (high - low), high + (high - low)
-    gradient = found.gradient[doubtful]
-    nearest = np.clip(gradient, low, high)
-    errors = np.maximum(np.abs(gradient - nearest) / found.relative_to[doubtful], away)
-    right = errors <= tolerance
-    found.errors[doubtful[right]] = errors[right]
-    found.differences[doubtful[right]] = nearest[right]
+
+    def __init__(self, error: _Error) -> None:
+        self._error, self._generator = error, np.random.default_rng(0)
+        self._rays: list[tuple[NDArray[np.float64], Any, _Derivative]] = []
+        self._length = GROWTH ** np.minimum(error.slot, 16)
+
+    def _ray(self, number: int) -> tuple[NDArray[np.float64], Any, _Derivative]:
+        """A direction of the parameters and one of the inputs, and the derivative there.
+
+        All parameters less, all more, and then some of each, with other inputs, too, for each sample its own side.
+        """
+        if number == len(self._rays):
+            error, inputs = self._error, None
+            direction = self._length * (2 * number - 1)
+            if number > 1:
+                direction = self._length * self._generator.choice([-1, 1], error.place.size)
+                inputs = self._generator.normal(0, GROWTH, error.inputs.shape)
+            self._rays.append((direction, inputs, _one_sided(error, direction, inputs)))
+        return self._rays[number]
+
+    @cached_property
+    def _smooth(self) -> bool:
+        """Whether the error seems to have no kink here."""
+        for number in range(QUIET):
+            direction, inputs, ahead = self._ray(number)
+            behind = _one_sided(self._error, -direction, None if inputs is None else -inputs)
+            if abs(ahead.value + behind.value) > SAFETY * (ahead.doubt + behind.doubt):
+                return False
+        return True
+
+    def widen(self, i: int, low: float, high: float, derivative: float, near: float) -> tuple[float, float]:
+        """An interval that the derivatives by one parameter are in, too, until it comes near a given derivative."""
+        news = 0
+        for number in range(0 if self._smooth else PLACES):
+            if number - news > QUIET or low - near <= derivative <= high + near:
+                break
+            direction, inputs, ahead = self._ray(number)
+            beside = _one_sided(self._error, direction + ASIDE * self._error.axis(i), inputs)
+            found, doubt = (beside.value - ahead.value) / ASIDE, (beside.doubt + ahead.doubt) / ASIDE
+            if found < low - doubt or found > high + doubt:
+                low, high, news = min(low, found - doubt), max(high, found + doubt), number
+        return low, high
 
 
-def _sides(net: Network, indices: NDArray[np.intp], gradient: Callable[[Network], Any]) -> NDArray[np.float64]:
-    """Derivatives very close to here: all parameters less, all more, and some of each.
-
-    Each layer is moved by more than what the ones before it move it by, so that at two of the places all units that are
-    at a kink are on the same side of it.
-    """
-    generator, near, slot = np.random.default_rng(0), net.copy(), np.zeros(net.n_parameters)
-    for number, start in enumerate(net._architecture.places[:-1]):
-        slot[start:] = number
-    eps = float(np.finfo(net.dtype).eps)
-    length = _scale(net) * np.minimum(64 * eps * 16.0 ** np.minimum(slot, 16), np.sqrt(eps))
-    signs = generator.choice([-1, 1], (CLOSE, net.n_parameters))
-    signs[0], signs[1] = -1, 1
-    found = []
-    for sign in signs:
-        near.parameters = net.parameters + sign * length
-        found.append(np.asarray(gradient(near), np.float64)[indices])
-    return np.array(found)
-
-
-def _away(
-    net: Network, indices: NDArray[np.intp], compare: Callable[[Network, NDArray[np.intp]], _Comparison]
-) -> NDArray[np.float64]:
-    """The errors of the comparison at other places, the least for each parameter."""
-    generator, there, errors = np.random.default_rng(0), net.copy(), []
-    for _ in range(AWAY):
-        there.parameters = net.parameters + _scale(net) * generator.normal(0, 0.1, net.n_parameters)
-        errors.append(compare(there, indices).errors)
-    return np.array(np.min(errors, axis=0))
-
-
-def _scale(net: Network) -> float:
-    """What size the parameters are of."""
-    return float(np.sqrt(np.mean(np.square(net.parameters, dtype=np.float64)))) or 1.0
-
-
-def _noise(net: Network, error: Callable[[], float]) -> float:
+def _noise(error: _Error) -> float:
     """How far the error is from a straight line where every smooth function is one; at least its last digit.
 
     Along changes of the parameters that are small, but not so small that all is rounded alike.
     """
-    generator, place = np.random.default_rng(0), net.parameters.copy()
-    middle, found = error(), [0.0]
+    generator = np.random.default_rng(0)
+    found: list[float] = [np.finfo(np.float64).eps * abs(error.here)]
     for _ in range(TRIALS):
-        change = 2.0**-42 * place * generator.choice([-1, 1], place.size)
-        ends = []
-        for sign in (1, -1):
-            net.parameters = place + sign * change
-            ends.append(error())
-        found.append(abs(ends[0] + ends[1] - 2 * middle))
-    net.parameters = place
-    return float(np.fmax(np.fmax.reduce(found), np.finfo(np.float64).eps * abs(middle)))
+        change = 2.0**-42 * error.place * generator.choice([-1, 1], error.place.size)
+        found.append(abs(sum(error.along(change, 1, -1)) - 2 * error.here))
+    return float(np.fmax.reduce(found))
 
 
-def _spread(net: Network, function: Callable[[Network], Any]) -> float:
+def _spread(net: Network, function: Callable[[Network], Any]) -> NDArray[np.float64]:
     """What changes in the last digits of the parameters do to function(net), at most; at least a last digit of it."""
     generator, near, eps = np.random.default_rng(0), net.copy(), np.finfo(net.dtype).eps
     values = [np.asarray(function(net), np.float64)]
     for _ in range(TRIALS):
         near.parameters = net.parameters * (1 + eps * generator.choice([-1, 0, 1], net.n_parameters))
         values.append(np.asarray(function(near), np.float64))
-    spread = np.fmax(np.ptp(values, axis=0), eps * np.abs(values[0]))
-    return float(np.fmax.reduce(spread, axis=None, initial=0.0))
+    return np.array(np.fmax(np.ptp(values, axis=0), eps * np.abs(values[0])))
 
 
-def _difference(net: Network, i: int, noise: float, error: Callable[[], float]) -> tuple[float, float]:
-    """The derivative of the error by central differences, and what noise of the error may have made of it.
+class _Derivative(NamedTuple):
+    """A derivative by differences, what noise of the error may have made of it, and that and the step together."""
 
-    It is that of the step with the least sum of two errors. Too long a step meets a kink or a high derivative, and
-    disagrees with the one four times as long; too short a one meets the noise.
+    value: float
+    noise: float
+    doubt: float
+
+
+def _most_consistent(estimates: list[float], noise: NDArray[np.float64]) -> _Derivative:
+    """The estimate, each from a step a quarter of the one before, with the least sum of two errors.
+
+    Too long a step meets a kink or a high derivative, and disagrees with the one four times as long; too short a one
+    meets the noise.
     """
-    value = net.parameters[i]
-    steps = 1e-3 * max(1.0, abs(value)) / 4.0 ** np.arange(7)
-    try:
-        estimates = [_central(net, i, value, float(h), error) for h in steps]
-    finally:
-        net.parameters[i] = value
-    best = 1 + int(np.argmin(np.abs(np.diff(estimates)) + noise / steps[1:]))
-    return estimates[best], noise / float(steps[best])
+    doubt = np.abs(np.diff(estimates)) + noise[1:]
+    best = int(np.argmin(doubt))
+    return _Derivative(float(estimates[best + 1]), float(noise[best + 1]), float(doubt[best]))
 
 
-def _central(net: Network, i: int, value: float, h: float, error: Callable[[], float]) -> float:
-    """(8 (E(h) - E(-h)) - (E(2h) - E(-2h))) / 12 h, with an error of order h⁴."""
-    terms = []
-    for factor in (1, -1, 2, -2):
-        net.parameters[i] = value + factor * h
-        terms.append(error())
-    return float((8 * (terms[0] - terms[1]) - (terms[2] - terms[3])) / (12 * h))
+def _central(error: _Error, i: int) -> tuple[float, float]:
+    """The derivative by one parameter and its noise: (8 (E(h) - E(-h)) - (E(2h) - E(-2h))) / 12 h, of order h⁴."""
+    axis, estimates = error.axis(i), []
+    steps = 1e-3 * max(1.0, abs(error.place[i])) / 4.0 ** np.arange(7)
+    for h in steps:
+        terms = error.along(axis, h, -h, 2 * h, -2 * h)
+        estimates.append((8 * (terms[0] - terms[1]) - (terms[2] - terms[3])) / (12 * h))
+    return _most_consistent(estimates, error.noise / steps)[:2]
+
+
+def _one_sided(error: _Error, direction: NDArray[np.float64], inputs: Any = None) -> _Derivative:
+    """The derivative in a direction, from this side of the place alone, with an error of order h⁴."""
+    longest, estimates = np.abs(direction).max(), []
+    steps = 1e-3 / longest / 4.0 ** np.arange(7)
+    for h in steps:
+        terms = error.along(direction, h, 2 * h, 3 * h, 4 * h, inputs=inputs)
+        estimates.append((-25 * error.here + np.dot([48, -36, 16, -3], terms)) / (12 * h))
+    return _most_consistent(estimates, ONE_SIDED * error.noise / steps)
