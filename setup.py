@@ -84,7 +84,7 @@ class BuildModules(build_ext):
             self.extensions,
             include_path=["."],
             build_dir="build/cython",
-            force=write_includes(),  # Cython does not see that they are new
+            force=includes_are_new,  # which Cython does not see
             compiler_directives={
                 "language_level": 3,
                 "boundscheck": False,
@@ -101,6 +101,7 @@ class BuildModules(build_ext):
 
 
 if __name__ == "__main__":
+    includes_are_new = write_includes()
     setup(
         ext_modules=list(extensions()),
         cmdclass={"build_ext": BuildModules},
