@@ -37,13 +37,6 @@ cdef void add_squares(InverseState *state, const double *V, Py_ssize_t k, double
     kernels_d.sum_squares(1, k, state.P, signs, V, 1, x)
 
 
-cdef void take_errors(InverseState *state, double *errors) noexcept nogil:
-    """b^T E b is about sum b_p^2 errors_p"""
-    cdef Py_ssize_t p
-    for p in range(state.P):
-        errors[p] = state.noise[p] / (state.size[p] * state.size[p]) + EPSILON * state.scale[p]
-
-
 cdef double weighted_square(const double *b, const double *errors, Py_ssize_t P) noexcept nogil:
     cdef Py_ssize_t p
     cdef double sum = 0
@@ -52,52 +45,35 @@ cdef double weighted_square(const double *b, const double *errors, Py_ssize_t P)
     return sum
 
 
+cdef void add_noise(InverseState *state) noexcept nogil:
+    """H has been rounded at the size of scale"""
+    cdef double factor = EPSILON * kernels_d.dot(state.P, state.size, state.scale)
+    cdef Py_ssize_t p
+    for p in range(state.P):
+        state.noise[p] += factor * state.size[p]
+
+
 cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py_ssize_t k) noexcept nogil:
     """INDEFINITE if removing the rows V would leave no digit; else scale has what they add to the diagonal
 
-    R is what `factor_rows` has made of S. The errors of S are about n_i = V_i E V_i^T on the diagonal, and relative to
-    S itself sum n_i (S^-1)_ii, the squared norm of R^-T diag(sqrt(n)).
+    R is what `factor_rows` has made of S.
     """
     cdef const double *R = small_matrix(state)
     cdef double *N = inner_work(state)
-    cdef double *errors = N + k * k
+    cdef double *added = N + k * k
     cdef Py_ssize_t P = state.P, i
-    take_errors(state, errors)
     memset(N, 0, k * k * sizeof(double))
     for i in range(k):
-        N[i * k + i] = sqrt(weighted_square(V + i * P, errors, P))
+        N[i * k + i] = sqrt(EPSILON * weighted_square(V + i * P, state.scale, P))
     kernels_d.solve(k, k, R, k, N, k)
-    if not kernels_d.dot(k * k, N, N) < LARGEST_LOSS:
+    memset(added, 0, P * sizeof(double))
+    add_squares(state, Z, k, 1, added)
+    if not kernels_d.dot(k * k, N, N) + kernels_d.dot(P, added, state.noise) < LARGEST_LOSS:
         return INDEFINITE
-    add_squares(state, Z, k, 1, state.scale)
+    for i in range(P):
+        state.scale[i] += added[i]
     return DONE
 
 
-cdef double *errors_before(InverseState *state) noexcept nogil:
-    """A row of Z behind the block that `check_loss_of_all` needs there; no row waits"""
-    return state.Z[REMOVED] + block_rows(state.P) * state.P
-
-
-cdef void keep_errors(InverseState *state) noexcept nogil:
-    """For `check_loss_of_all`, before the rows go"""
-    take_errors(state, errors_before(state))
-
-
-cdef Status check_loss_of_all(
-    InverseState *state, const double *B, const double *weights, Py_ssize_t n,
-) noexcept nogil:
-    """`check_loss` for any number of rows that are gone: (S^-1)_ii = 1 + V_i H V_i^T"""
-    cdef double *U = state.Z[REMOVED]
-    cdef const double *V
-    cdef double loss = 0
-    cdef Py_ssize_t P = state.P, start = 0, rows, i
-    if state.noise == NULL:
-        return DONE
-    while start < n:
-        rows = min(block_rows(P), n - start)
-        V = scaled_rows(state, B, weights, start, rows)
-        symmetric_rows(V, state.H, U, inner_work(state), rows, P)
-        for i in range(rows):
-            loss += weighted_square(V + i * P, errors_before(state), P) * (1 + kernels_d.dot(P, V + i * P, U + i * P))
-        start += rows
-    return DONE if loss < LARGEST_LOSS else INDEFINITE
+cdef bint has_digits(const InverseState *state) noexcept nogil:
+    return kernels_d.dot(state.P, state.scale, state.noise) < LARGEST_LOSS
