@@ -1,9 +1,11 @@
 """What rounding has taken from an inverse, and which removals that forbids.
 
-A removal divides by pivots, 1 - b^T H b for a single row. Their own error is b^T E b = u^T D u with u = H b, if H is
-off by E, or the inverse of a matrix off by D. Changes leave D alone and add to it: H's elements are rounded at the
-size they have before rows take from them, which is a D of A E A. Of all that the diagonals are kept, of A, D and H,
-and for u^T D u is taken sum b_p^2 D_pp / A_pp^2. A removal that would leave no digit is refused. Only orders of
+A removal divides by pivots, 1 - b^T H b for a single row. If H is the inverse of a matrix off by D, it adds Z^T Z to H
+(woodbury.pyx), and tr Z D Z^T is its own relative error: what is left has no digit if that is near 1, and the removal is
+refused. Changes leave D alone and add to it: a matrix A is rounded by eps A_pp when it is formed, and E, the rounding of
+H, is a D of A E A. Of all that the diagonals are kept, of A, D and H. E_pp is eps H_pp at the larger size of H before
+and after a change; then (A E A)_pp <= eps A_pp sum_q A_qq H_qq, which takes all columns for parallel, and the mean over q
+is taken instead of the sum. What H has lost while rows wait, b^T E b with E as it is now, needs no A. Only orders of
 magnitude count here.
 """
 
@@ -11,8 +13,8 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from fastbp_c.algebra.simd cimport kernels_d
-from fastbp_c.algebra.symmetric cimport DONE, INDEFINITE, block_rows, symmetric_rows
-from fastbp_c.inverses.state cimport REMOVED, inner_work, least_pivots, scaled_rows, small_matrix
+from fastbp_c.algebra.symmetric cimport DONE, INDEFINITE
+from fastbp_c.inverses.state cimport REMOVED, inner_work, least_pivots, small_matrix
 
 cdef double EPSILON = 2.0 ** -52
 # Of a removal, the relative error of what is left, as estimated.
@@ -37,17 +39,17 @@ cdef void add_squares(InverseState *state, const double *V, Py_ssize_t k, double
     kernels_d.sum_squares(1, k, state.P, signs, V, 1, x)
 
 
-cdef double weighted_square(const double *b, const double *errors, Py_ssize_t P) noexcept nogil:
+cdef double weighted_square(const double *b, const double *weights, Py_ssize_t P) noexcept nogil:
     cdef Py_ssize_t p
     cdef double sum = 0
     for p in range(P):
-        sum += b[p] * b[p] * errors[p]
+        sum += b[p] * b[p] * weights[p]
     return sum
 
 
 cdef void add_noise(InverseState *state) noexcept nogil:
-    """H has been rounded at the size of scale"""
-    cdef double factor = EPSILON * kernels_d.dot(state.P, state.size, state.scale)
+    """That of an H whose elements have been rounded at the size of scale"""
+    cdef double factor = EPSILON * kernels_d.dot(state.P, state.size, state.scale) / state.P
     cdef Py_ssize_t p
     for p in range(state.P):
         state.noise[p] += factor * state.size[p]
@@ -56,12 +58,13 @@ cdef void add_noise(InverseState *state) noexcept nogil:
 cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py_ssize_t k) noexcept nogil:
     """INDEFINITE if removing the rows V would leave no digit; else scale has what they add to the diagonal
 
-    R is what `factor_rows` has made of S.
+    R is what `factor_rows` has made of S. While rows wait, the errors of S are about n_i = V_i E V_i^T on the diagonal,
+    and relative to S itself sum n_i (S^-1)_ii, the squared norm of R^-T diag(sqrt(n)).
     """
     cdef const double *R = small_matrix(state)
     cdef double *N = inner_work(state)
     cdef double *added = N + k * k
-    cdef Py_ssize_t P = state.P, i
+    cdef Py_ssize_t P = state.P, i, p
     memset(N, 0, k * k * sizeof(double))
     for i in range(k):
         N[i * k + i] = sqrt(EPSILON * weighted_square(V + i * P, state.scale, P))
@@ -70,10 +73,13 @@ cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py
     add_squares(state, Z, k, 1, added)
     if not kernels_d.dot(k * k, N, N) + kernels_d.dot(P, added, state.noise) < LARGEST_LOSS:
         return INDEFINITE
-    for i in range(P):
-        state.scale[i] += added[i]
+    for p in range(P):
+        state.scale[p] += added[p]
     return DONE
 
 
-cdef bint has_digits(const InverseState *state) noexcept nogil:
-    return kernels_d.dot(state.P, state.scale, state.noise) < LARGEST_LOSS
+cdef Status check_digits(const InverseState *state) noexcept nogil:
+    """INDEFINITE if an H that has been computed anew has no digit, by tr H D"""
+    if state.noise != NULL and not kernels_d.dot(state.P, state.scale, state.noise) < LARGEST_LOSS:
+        return INDEFINITE
+    return DONE

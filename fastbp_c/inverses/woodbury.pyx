@@ -21,13 +21,11 @@ from libc.math cimport fabs, log
 from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra.symmetric cimport (
-    DONE, INDEFINITE, STOPPED, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore,
+    DONE, STOPPED, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore,
     subtract_rows, symmetric_rows,
 )
 from fastbp_c.boundary.interrupt cimport go_on, hold, stopped
-from fastbp_c.inverses.rounding cimport (
-    EPSILON, add_noise, add_size, check_loss, has_digits,
-)
+from fastbp_c.inverses.rounding cimport EPSILON, add_noise, add_size, check_digits, check_loss
 from fastbp_c.inverses.state cimport (
     ADDED, REMOVED, inner_work, kept_diagonal, kept_noise, kept_sizes, largest_diagonal, least_pivots, scaled_rows,
     small_matrix,
@@ -99,7 +97,7 @@ cdef void apply(InverseState *state) noexcept nogil:
 
 
 cdef void measure(InverseState *state) noexcept nogil:
-    """The trace of an H that has changed, and its noise: rounding of its elements at the larger of their two sizes"""
+    """`take_scale`, with the noise of an update: rounding of the elements at the larger of their two sizes"""
     cdef Py_ssize_t p
     if state.noise != NULL:
         for p in range(state.P):
@@ -109,6 +107,7 @@ cdef void measure(InverseState *state) noexcept nogil:
 
 
 cdef void take_scale(InverseState *state) noexcept nogil:
+    """The trace and the diagonal of an H that has changed"""
     cdef Py_ssize_t p
     cdef double h
     state.trace = state.taken = 0
@@ -375,10 +374,10 @@ cdef Status change_by_inverting(
         status = invert(state.H, &state.logdet, work, state.P, 0)
         if status != DONE:
             return status
-    if kind == REMOVED:
-        take_diagonal(state)
         if state.noise != NULL:
             add_noise(state)
+    if kind == REMOVED:
+        take_diagonal(state)
     while start < n:
         rows = min(block_rows(state.P), n - start)
         V = scaled_rows(state, B, weights, start, rows)
@@ -390,7 +389,7 @@ cdef Status change_by_inverting(
         take_diagonal(state)
         return invert_back(state, 0)
     status = invert_back(state, LEAST_PIVOT)
-    return INDEFINITE if status == DONE and state.noise != NULL and not has_digits(state) else status
+    return check_digits(state) if status == DONE else status
 
 
 cdef void take_diagonal(InverseState *state) noexcept nogil:
