@@ -1,12 +1,12 @@
 """What rounding has taken from an inverse, and which removals that forbids.
 
-A removal divides by pivots, 1 - b^T H b for a single row. If H is the inverse of a matrix off by D, it adds Z^T Z to H
-(woodbury.pyx), and tr Z D Z^T is its own relative error: what is left has no digit if that is near 1, and the removal is
-refused. Changes leave D alone and add to it: a matrix A is rounded by eps A_pp when it is formed, and E, the rounding of
-H, is a D of A E A. Of all that the diagonals are kept, of A, D and H. E_pp is eps H_pp at the larger size of H before
-and after a change; then (A E A)_pp <= eps A_pp sum_q A_qq H_qq, which takes all columns for parallel, and the mean over q
-is taken instead of the sum. What H has lost while rows wait, b^T E b with E as it is now, needs no A. Only orders of
-magnitude count here.
+A removal divides by pivots, 1 - b^T H b for a single row. If H is the inverse of a matrix off by D, it adds Z^T Z to
+H (woodbury.pyx), and tr Z D Z^T is its own relative error: what is left has no digit if that is near 1, and the
+removal is refused. Changes leave D alone and add to it: a matrix A is rounded by eps A_pp when it is formed, and E, the
+rounding of H, is a D of A E A. Of all that the diagonals are kept, of A, D and H. E_pp is eps H_pp at the larger size
+of H before and after a change; then (A E A)_pp <= eps A_pp sum_q A_qq H_qq, which takes all columns for parallel, and
+the mean over q is taken instead of the sum. What H loses while rows wait, b^T E b with E as it is now, needs no A.
+Only orders of magnitude count here.
 """
 
 from libc.math cimport sqrt
@@ -18,7 +18,7 @@ from fastbp_c.inverses.state cimport REMOVED, inner_work, least_pivots, small_ma
 
 cdef double EPSILON = 2.0 ** -52
 # Of a removal, the relative error of what is left, as estimated.
-cdef double LARGEST_LOSS = 0.05
+cdef double LARGEST_LOSS = 0.02
 
 
 cdef void add_size(InverseState *state, const double *V, Py_ssize_t k, int kind) noexcept nogil:
