@@ -82,6 +82,45 @@ def test_right_or_refused(seed):
     removed(inv, B[left:], truth(alpha, B[:left]))
 
 
+ADDING = {
+    "at once": lambda inv, B: inv.update(B),
+    "one by one": lambda inv, B: [inv.update(b) for b in B],
+    "read between": lambda inv, B: [(inv.update(b), inv.matrix) for b in B],
+}
+
+
+@pytest.mark.parametrize("adding", ADDING)
+@pytest.mark.parametrize("alpha", [1e-12, 1e-10, 1e-8])
+@pytest.mark.parametrize("weak", [[6.0, 0.6], [1.0, 1.0]], ids=str)
+@pytest.mark.parametrize("strong", [[20000.0, 17000.0], [2000.0, -700.0]], ids=str)
+def test_a_weak_row_goes_and_a_strong_one_stays(strong, weak, alpha, adding):
+    """The columns are nearly parallel then: the diagonal of the matrix says little about its inverse."""
+    B = np.array([strong, weak])
+    inv = WoodburyInverse(2, alpha)
+    ADDING[adding](inv, B)
+    removed(inv, B[1], truth(alpha, B[:1]))
+
+
+@pytest.mark.parametrize("adding", ADDING)
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_of_any_size_go(seed, adding):
+    """Rows of sizes over eight decades, some nearly parallel, beside an alpha over fourteen."""
+    rng = np.random.default_rng(seed)
+    for _ in range(12):
+        P, alpha = int(rng.integers(1, 7)), 10.0 ** rng.uniform(-12, 2)
+        B = rng.standard_normal((int(rng.integers(1, 2 * P + 3)), P))
+        B *= 10 ** rng.uniform(-3, 5, (len(B), 1))
+        if rng.random() < 0.3:
+            B[-1] = B[0] * (1 + 1e-9 * rng.standard_normal(P))
+        gone = int(rng.integers(1, len(B) + 1))
+        inv = WoodburyInverse(P, alpha)
+        try:
+            ADDING[adding](inv, B)
+        except np.linalg.LinAlgError:
+            continue
+        removed(inv, B[:gone], truth(alpha, B[gone:]))
+
+
 @pytest.mark.parametrize("scales", [np.zeros(20), np.linspace(0, -4, 20)], ids=["well", "ill"])
 @pytest.mark.parametrize("alpha", [1.0, 1e-5])
 @pytest.mark.parametrize("N", [25, 40])
@@ -96,6 +135,22 @@ def test_windows_go_on(N, alpha, scales):
     left = B[-N:]
     expected = np.linalg.inv(alpha * np.eye(20) + left.T @ left)
     assert np.abs(inv.matrix - expected).max() < 1e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("adding", ADDING)
+@pytest.mark.parametrize("alpha", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("N", [10, 40, 45, 200])
+def test_windows_of_few_rows_go_on(N, alpha, adding):
+    """Also where rows are no more than columns, and every removal makes H as large as it was at first."""
+    B = np.random.default_rng(N).standard_normal((N + 100, 40))
+    inv = WoodburyInverse(40, alpha)
+    ADDING[adding](inv, B[:N])
+    for old, new in zip(B, B[N:], strict=False):
+        inv.update(new)
+        inv.downdate(old)
+    left = B[-N:]
+    expected = np.linalg.inv(alpha * np.eye(40) + left.T @ left)
+    assert np.abs(inv.matrix - expected).max() < 1e-2 * np.abs(expected).max()
 
 
 def test_files_know_what_has_been_lost(tmp_path):

@@ -222,8 +222,8 @@ class WoodburyInverse:
         Notes
         -----
         As for `update`, with the sign of ``b bᵀ`` turned. With ``s = 1 + bᵀH⁻¹b`` at the time when b was added, its
-        removal loses the digits of s², or of s if b was one of the rows that were added at once. The inverse keeps an
-        estimate of its rounding errors, and a removal that would leave no digit by that is refused; `refresh` the
+        removal loses the digits of s², and fewer if b was one of many rows that were added at once. The inverse keeps
+        an estimate of its rounding errors, and a removal that would leave no digit by that is refused; `refresh` the
         inverse from the rows that stay.
         """
         self._change(B, weights, True)

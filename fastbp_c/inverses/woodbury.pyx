@@ -21,13 +21,11 @@ from libc.math cimport fabs, log
 from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra.symmetric cimport (
-    DONE, INDEFINITE, STOPPED, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore,
+    DONE, STOPPED, block_rows, factor_rows, inner_products, invert, mirror, rank_update, restore,
     subtract_rows, symmetric_rows,
 )
 from fastbp_c.boundary.interrupt cimport go_on, hold, stopped
-from fastbp_c.inverses.rounding cimport (
-    EPSILON, LARGEST_LOSS, add_size, check_loss, check_loss_of_all, keep_errors,
-)
+from fastbp_c.inverses.rounding cimport EPSILON, add_noise, add_size, check_digits, check_loss
 from fastbp_c.inverses.state cimport (
     ADDED, REMOVED, inner_work, kept_diagonal, kept_noise, kept_sizes, largest_diagonal, least_pivots, scaled_rows,
     small_matrix,
@@ -99,7 +97,17 @@ cdef void apply(InverseState *state) noexcept nogil:
 
 
 cdef void measure(InverseState *state) noexcept nogil:
-    """The trace of an H that has changed, and its noise: rounding of its elements at the larger of their two sizes"""
+    """`take_scale`, with the noise of an update: rounding of the elements at the larger of their two sizes"""
+    cdef Py_ssize_t p
+    if state.noise != NULL:
+        for p in range(state.P):
+            state.scale[p] = max(state.scale[p], state.H[p * state.P + p])
+        add_noise(state)
+    take_scale(state)
+
+
+cdef void take_scale(InverseState *state) noexcept nogil:
+    """The trace and the diagonal of an H that has changed"""
     cdef Py_ssize_t p
     cdef double h
     state.trace = state.taken = 0
@@ -107,7 +115,6 @@ cdef void measure(InverseState *state) noexcept nogil:
         h = state.H[p * state.P + p]
         state.trace += h
         if state.noise != NULL:
-            state.noise[p] += EPSILON * max(h, state.scale[p]) * state.size[p] * state.size[p]
             state.scale[p] = h
 
 
@@ -367,10 +374,10 @@ cdef Status change_by_inverting(
         status = invert(state.H, &state.logdet, work, state.P, 0)
         if status != DONE:
             return status
+        if state.noise != NULL:
+            add_noise(state)
     if kind == REMOVED:
         take_diagonal(state)
-        if state.noise != NULL:
-            keep_errors(state)
     while start < n:
         rows = min(block_rows(state.P), n - start)
         V = scaled_rows(state, B, weights, start, rows)
@@ -382,7 +389,7 @@ cdef Status change_by_inverting(
         take_diagonal(state)
         return invert_back(state, 0)
     status = invert_back(state, LEAST_PIVOT)
-    return check_loss_of_all(state, B, weights, n) if status == DONE else status
+    return check_digits(state) if status == DONE else status
 
 
 cdef void take_diagonal(InverseState *state) noexcept nogil:
@@ -395,19 +402,15 @@ cdef void take_diagonal(InverseState *state) noexcept nogil:
 cdef Status invert_back(InverseState *state, double floor) noexcept nogil:
     """H = H^-1, the matrix being in it, rounded at its largest diagonal"""
     cdef Status status = invert(state.H, &state.logdet, inner_work(state), state.P, floor)
-    cdef double h
     cdef Py_ssize_t p
     if status != DONE:
         return status
-    state.rest = state.trace = state.taken = 0
-    for p in range(state.P):
-        h = state.H[p * state.P + p]
-        state.trace += h
-        if state.noise != NULL:
+    state.rest = 0
+    take_scale(state)
+    if state.noise != NULL:
+        for p in range(state.P):
             state.noise[p] += EPSILON * largest_diagonal(state)[p]
-            state.scale[p] = h
-            if floor > 0 and not EPSILON * largest_diagonal(state)[p] * h < LARGEST_LOSS:
-                return INDEFINITE
+        add_noise(state)
     return DONE
 
 
