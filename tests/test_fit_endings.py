@@ -140,6 +140,7 @@ def fit_interrupted_at(number, scene):
         return trace
 
     trainer, before = scene.trainer(), sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # or CPython 3.12 traces none that is asked for later
     sys.settrace(trace)
     try:
         trainer.fit(scene.X, scene.T, **scene.options)
