@@ -29,6 +29,8 @@ def weighted_rows(B: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[Any]
     """Rows and weights as the kernels take them, without NaN or infinity."""
     if fits(B, FLOAT64.num, 2):
         rows: NDArray[Any] = B  # type: ignore[assignment]
+    elif weights is None and fits(B, FLOAT64.num, 1):
+        rows = B.reshape(1, -1)  # type: ignore[union-attr]
     else:
         array = as_numbers("B", B)
         if array.ndim not in (1, 2):
