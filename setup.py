@@ -59,10 +59,10 @@ def extensions():
     flags, link = compile_flags()
     headers = sorted(str(path) for path in PACKAGE.glob("src/*.h"))
     for path in sorted(PACKAGE.rglob("*.pyx")):
-        is_kernels = path.stem == "simd"
+        in_c = {"simd": "kernels.c", "team": "team.c"}.get(path.stem)
         yield Extension(
             ".".join(path.with_suffix("").parts),
-            [str(path), *([str(PACKAGE / "src" / "kernels.c")] if is_kernels else [])],
+            [str(path), *([str(PACKAGE / "src" / in_c)] if in_c else [])],
             include_dirs=[numpy.get_include(), str(PACKAGE / "src")],
             depends=headers,
             define_macros=[

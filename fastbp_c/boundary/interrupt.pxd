@@ -13,6 +13,7 @@ called without `begin`, as those of affine.pxd may be, take no looks and do all 
 
 cdef void begin() noexcept nogil
 cdef void hold(bint held) noexcept nogil
+cdef void follow(const int *leader) noexcept nogil
 cdef bint go_on(double work) noexcept nogil
 cdef bint stopped() noexcept nogil
 cdef int end() except -1

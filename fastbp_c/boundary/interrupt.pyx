@@ -7,7 +7,12 @@ cdef extern from *:
     #else
     #define FBP_THREAD_LOCAL __thread
     #endif
-    static FBP_THREAD_LOCAL struct { double left; int held, stopped; } fbp_watch = {0, 1, 0};
+    static FBP_THREAD_LOCAL struct { double left; int held, stopped; const int *leader; } fbp_watch = {0, 1, 0, 0};
+    #ifdef __GNUC__
+    static int fbp_is_set(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
+    #else
+    static int fbp_is_set(const int *flag) { return *(const volatile int *)flag; }
+    #endif
     /* The error that a handler raised is the thread's current one already. */
     static int fbp_raise(int stopped) { return stopped ? -1 : 0; }
     """
@@ -15,7 +20,9 @@ cdef extern from *:
         double left         # multiply-adds until the next look
         bint held           # whether no look is to be taken; none is outside of `begin` and `end`
         bint stopped        # whether a handler has raised
+        const int *leader   # of a helper: whether the thread it works for has been stopped; else NULL
     Watch fbp_watch
+    bint fbp_is_set(const int *flag) noexcept nogil
     int fbp_raise(int stopped) except -1
 
 cdef extern from "Python.h":
@@ -43,8 +50,16 @@ cdef bint go_on(double work) noexcept nogil:
     return not fbp_watch.stopped
 
 
+cdef void follow(const int *leader) noexcept nogil:
+    """From here on this thread is stopped when that flag is set; NULL: no longer."""
+    fbp_watch.left, fbp_watch.held, fbp_watch.stopped, fbp_watch.leader = INTERVAL, leader == NULL, False, leader
+
+
 cdef void look() noexcept nogil:
     cdef bint raised
+    if fbp_watch.leader != NULL:
+        fbp_watch.left, fbp_watch.stopped = INTERVAL, fbp_is_set(fbp_watch.leader)
+        return
     fbp_watch.held = True  # for what a handler calls
     with gil:
         raised = PyErr_CheckSignals() != 0
