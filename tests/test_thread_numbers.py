@@ -1,9 +1,10 @@
-"""How many threads a call may use: what the program sets, the environment, the machine, the container, threadpoolctl."""
+"""How many threads a call may use: as the program has it, the environment, the machine, threadpoolctl."""
 
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -416,9 +417,7 @@ def test_more_than_usual_is_for_its_own_thread_alone(workers):
 @pytest.mark.parametrize("numbers", [(1, 2), (2, 1), (3, 3), (1, 8), (1, 5)])
 def test_limits_of_several_threads_overlap(workers, numbers, order):
     """Each ends where it began: what another thread had set in between is not taken for what was there before."""
-    limits = [
-        worker(lambda n=n: threadpool_limits(n, "fastbp")) for worker, n in zip(workers, numbers, strict=True)
-    ]
+    limits = [worker(lambda n=n: threadpool_limits(n, "fastbp")) for worker, n in zip(workers, numbers, strict=True)]
     own = [worker(fastbp.get_num_threads) for worker in workers]
     assert own == [n if n != 5 else min(numbers) for n in numbers]
     assert fastbp.get_num_threads() == min(5, *numbers)
@@ -431,7 +430,9 @@ def test_limits_of_several_threads_overlap(workers, numbers, order):
 
 def test_a_limit_ends_with_its_thread():
     in_thread(lambda: threadpool_limits(1, "fastbp"))
-    assert fastbp.get_num_threads() == 5
+    start = time.monotonic()
+    while fastbp.get_num_threads() != 5:  # Python joins a thread a moment before its end
+        assert time.monotonic() < start + 10
     assert [in_thread(fastbp.get_num_threads) for _ in range(5)] == [5] * 5  # though the system gives its name again
 
 

@@ -111,7 +111,7 @@ def set_threads(int n, int most=FBP_MOST_WORKERS):
 
 
 def usual_threads():
-    """How many threads a call may use of a thread that has no limit of its own, and is not bounded by those of others."""
+    """How many threads a call may use, but for the limits of this thread and of others."""
     return fbp_usual_workers()
 
 
