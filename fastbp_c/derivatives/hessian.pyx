@@ -210,7 +210,7 @@ def curvature(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None
     cdef Quantity quantity = new_quantity(&batch, 3, &descent)
     quantity.of_float, quantity.of_double = descend_chunk[float], descend_chunk[double]
     quantity.longest = chunk_length(net, &descent, batch.N, itemsize(&batch))
-    quantity.size = size_for(net, &descent, quantity.longest, itemsize(&batch))
+    quantity.size, quantity.in_order = size_for(net, &descent, quantity.longest, itemsize(&batch)), True
     quantity.sum, quantity.n_sum = descent.H, P * P if full else P
     plan.run(&batch, &quantity)
     if full:

@@ -92,7 +92,7 @@ cdef double sum_chunk(const Batch *chunk, void *wanted_, floating *memory) noexc
     cdef Room room = lay_out(chunk.net, wanted, &arena)
     cdef floating *G = <floating *> room.G
     cdef floating *c = <floating *> room.c
-    cdef floating *H = <floating *> wanted.H
+    cdef floating *H = <floating *> chunk.sum
     rows_of(chunk, &room.rows, G, c)
     if not chunk.add:
         memset(H, 0, (P * P if wanted.full else P) * sizeof(floating))
@@ -128,7 +128,7 @@ def outer_product(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not 
     cdef Quantity quantity = rows_quantity(&batch, &wanted)
     quantity.of_float, quantity.of_double = sum_chunk[float], sum_chunk[double]
     quantity.multiply_adds += <double> K * P * (P if wanted.full else 1)
-    quantity.sum, quantity.n_sum = wanted.H, P * P if wanted.full else P
+    quantity.sum, quantity.n_sum, quantity.in_order = wanted.H, P * P if wanted.full else P, wanted.full
     plan.run(&batch, &quantity)
     if wanted.full:
         mirror(batch.single, P, False, wanted.H)

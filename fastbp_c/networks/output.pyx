@@ -9,7 +9,7 @@ cimport numpy as cnp
 from cython cimport floating
 from libc.string cimport memcpy
 
-from fastbp_c.algebra cimport simd
+from fastbp_c.algebra cimport simd, stretches
 from fastbp_c.algebra.simd cimport (
     FBP_BINARY_CROSS_ENTROPY, FBP_CROSS_ENTROPY, FBP_IDENTITY, FBP_SIGMOID, FBP_SOFTMAX, FBP_SQUARED_ERROR,
 )
@@ -40,9 +40,9 @@ cdef void output_values(const Net *net, Py_ssize_t N, floating *Y) noexcept nogi
     """y in the place of a^L"""
     cdef int unit = unit_of(net)
     if unit == FBP_SOFTMAX:
-        simd.softmax(N, net.n_outputs, Y, Y)
+        stretches.softmax(N, net.n_outputs, Y, Y)
     elif unit != FBP_IDENTITY:
-        simd.activate(unit, N * net.n_outputs, Y, Y, NULL, NULL)
+        stretches.activate(unit, N * net.n_outputs, Y, Y, NULL, NULL)
 
 
 cdef void output_jacobian(
@@ -110,7 +110,7 @@ cdef void keep_curvature(const Batch *chunk, bint exact, const floating *a, floa
     if has_diagonal(chunk.net):
         output_diagonal(chunk, exact, a, m)
     else:
-        simd.softmax(chunk.N, chunk.net.n_outputs, a, m)
+        stretches.softmax(chunk.N, chunk.net.n_outputs, a, m)
 
 
 cdef void curvature_times(
@@ -120,7 +120,7 @@ cdef void curvature_times(
     cdef Py_ssize_t N = chunk.N, K = chunk.net.n_outputs
     if has_diagonal(chunk.net):
         memcpy(Mv, v, N * K * sizeof(floating))
-        simd.multiply(N, 1, K, m, Mv)
+        stretches.multiply(N, 1, K, m, Mv)
     else:
         simd.softmax_tangent(chunk.error, N, K, m, <const floating *> chunk.T, <const floating *> chunk.weight,
                              <floating> chunk.scale, not exact, v, Mv, work)
