@@ -68,14 +68,15 @@ cdef void expect(double work) noexcept nogil:
 cdef int offered(Py_ssize_t pieces, double work, int workers, Shared *shared) noexcept nogil:
     """The place of an offer that somebody may take, or -1"""
     cdef fbp_worker *me = fbp_me()
-    cdef int wanted = <int> min(min(<double> pieces, <double> workers) - 1, work / SHARE)
+    cdef int most = <int> min(pieces, <Py_ssize_t> workers)
+    cdef int wanted = <int> min(<double> most - 1, work / SHARE)
     cdef bint wake = work >= COLD
     if me.inside or wanted < 1:
         return -1
     if not wake and me.ahead >= COLD and fbp_idle() < wanted:
         wake = True
         me.ahead -= COLD
-    return fbp_open(pieces, of_helper, shared, workers, wanted, wake)
+    return fbp_open(pieces, of_helper, shared, most, wanted, wake)
 
 
 cdef void share(Py_ssize_t pieces, double work, int workers, Piece piece, void *task) noexcept nogil:

@@ -14,8 +14,9 @@
 #define FBP_DELAY() ((void)0)
 #endif
 
-/* The next piece and how many there are, 16 bits each, behind the number of the offer. */
-#define PIECES_BITS 16
+/* How many helpers it has, the next piece and how many there are, behind the number of the offer. */
+#define HELPERS_BITS 8
+#define PIECES_BITS 14
 #define MOST_PIECES ((1 << PIECES_BITS) - 1)
 #define PLACES 64
 #define SPIN_NANOSECONDS 20000
@@ -52,14 +53,21 @@ static THREAD_LOCAL fbp_worker me = {0, 0, NULL, 1, 0};
 
 fbp_worker *fbp_me(void) { return &me; }
 
-static uint64_t word_of(uint64_t id, uint64_t next, uint64_t total)
+static uint64_t word_of(uint64_t id, uint64_t joined, uint64_t next, uint64_t total)
 {
-    return id << (2 * PIECES_BITS) | next << PIECES_BITS | total;
+    return ((id << HELPERS_BITS | joined) << PIECES_BITS | next) << PIECES_BITS | total;
 }
 
-static uint64_t id_of(uint64_t word) { return word >> (2 * PIECES_BITS); }
+static uint64_t id_of(uint64_t word) { return word >> (2 * PIECES_BITS + HELPERS_BITS); }
+static int joined_of(uint64_t word) { return (int)(word >> 2 * PIECES_BITS & (FBP_MOST_WORKERS - 1)); }
 static uint64_t next_of(uint64_t word) { return word >> PIECES_BITS & MOST_PIECES; }
 static uint64_t total_of(uint64_t word) { return word & MOST_PIECES; }
+
+/* The word after one more claim, by that many helpers */
+static uint64_t claimed(uint64_t word, int joined)
+{
+    return word_of(id_of(word), (uint64_t)joined, next_of(word) + 1, total_of(word));
+}
 
 /* Nobody need look there any more. No offer takes the place before the claims of this one are done. */
 static void shut(int place) { AND(open, ~((uint64_t)1 << place)); }
@@ -78,13 +86,15 @@ static int help(int place)
         const ptrdiff_t pieces = LOAD_RELAXED(o->pieces), at_once = LOAD_RELAXED(o->at_once);
         const ptrdiff_t first = (ptrdiff_t)next_of(word) * at_once;
         const ptrdiff_t last = pieces - first < at_once ? pieces : first + at_once;
-        if (me.number >= LOAD_RELAXED(o->workers)) break;
+        const int joined = joined_of(word) + (claims == 0);
+        if (joined >= LOAD_RELAXED(o->workers)) break;
         FBP_DELAY();
-        if (!COMPARE_SWAP(o->word, word, word_of(id_of(word), next_of(word) + 1, total_of(word)))) continue;
+        if (!COMPARE_SWAP(o->word, word, claimed(word, joined))) continue;
         FBP_DELAY();
         if (next_of(word) + 1 == total_of(word)) shut(place);
         if (claims++ == 0) {
             ADD(spinning, -1);
+            me.number = joined;
             me.stop = &o->stop;
         }
         for (ptrdiff_t piece = first; piece < last && !LOAD_RELAXED(o->stop); piece++)
@@ -93,6 +103,7 @@ static int help(int place)
         word = LOAD(o->word);
     }
     if (claims == 0) return 0;
+    me.number = 0;
     me.stop = NULL;
     ADD(spinning, 1);
     FBP_DELAY();
@@ -108,10 +119,11 @@ static int look_for_work(void)
     return found;
 }
 
-static thread_result THREAD_CALL helper_main(void *number)
+static thread_result THREAD_CALL helper_main(void *unused)
 {
     int64_t since;
-    me.number = (int)(intptr_t)number;
+    (void)unused;
+    name_this_thread();
     me.inside = 1;
     ADD(spinning, 1);
     while (!LOAD(retiring)) {
@@ -149,7 +161,7 @@ static void start(int n)
     if (LOAD(n_helpers) >= n || LOAD(n_forking) > 0 || !mutex_try(&starting)) return;
     while (n_helpers < n && LOAD(n_forking) <= 0) {
         if (next_start && nanoseconds() < next_start) break;
-        const int started = start_thread(&helpers[n_helpers], helper_main, (void *)(intptr_t)(n_helpers + 1));
+        const int started = start_thread(&helpers[n_helpers], helper_main, NULL);
         next_start = started ? 0 : nanoseconds() + NANOSECONDS_BEFORE_NEXT_START;
         if (started) STORE(n_helpers, n_helpers + 1);
     }
@@ -176,18 +188,16 @@ int fbp_open(ptrdiff_t pieces, fbp_piece function, void *task, int workers, int 
     STORE_RELAXED(o->task, task);
     STORE_RELAXED(o->pieces, pieces);
     STORE_RELAXED(o->at_once, at_once);
-    STORE_RELAXED(o->workers, workers);
+    STORE_RELAXED(o->workers, workers < FBP_MOST_WORKERS ? workers : FBP_MOST_WORKERS);
     STORE_RELAXED(o->stop, 0);
     STORE_RELAXED(o->done, 0);
     FBP_DELAY();
-    STORE(o->word, word_of(id_of(LOAD_RELAXED(o->word)) + 1, 0, (uint64_t)claims));
+    STORE(o->word, word_of(id_of(LOAD_RELAXED(o->word)) + 1, 0, 0, (uint64_t)claims));
     FBP_DELAY();
     OR(open, bit);
     FBP_DELAY();
     if (wake_them) {
-        /* Some may have nothing of it, and it may be they who spin, or who would wake up. */
-        const int some = LOAD(n_helpers) >= workers;
-        const int missing = some ? FBP_MOST_WORKERS : wanted - LOAD(spinning), sleeping = LOAD(asleep);
+        const int missing = wanted - LOAD(spinning), sleeping = LOAD(asleep);
         if (missing > 0 && sleeping > 0) wake(missing < sleeping ? missing : sleeping);
     }
     return place;
@@ -201,7 +211,7 @@ ptrdiff_t fbp_claim(int place)
         do {
             if (next_of(word) == total_of(word)) return -1;
             FBP_DELAY();
-        } while (!COMPARE_SWAP(o->word, word, word_of(id_of(word), next_of(word) + 1, total_of(word))));
+        } while (!COMPARE_SWAP(o->word, word, claimed(word, joined_of(word))));
         if (next_of(word) + 1 == total_of(word)) shut(place);
         o->begun++;
         o->next = (ptrdiff_t)next_of(word) * o->at_once;
@@ -217,7 +227,8 @@ void fbp_drop(int place)
     STORE(o->stop, 1);
     FBP_DELAY();
     while (next_of(word) < total_of(word)) {
-        if (COMPARE_SWAP(o->word, word, word_of(id_of(word), total_of(word), total_of(word)))) {
+        const uint64_t none = word_of(id_of(word), (uint64_t)joined_of(word), total_of(word), total_of(word));
+        if (COMPARE_SWAP(o->word, word, none)) {
             o->begun += (int)(total_of(word) - next_of(word));
             break;
         }

@@ -4,13 +4,13 @@
  * a) The caller drives, helpers claim. An offer is a function and a number of pieces. Whoever is free claims the next
  *    one, the caller too, and goes on when all are done. A helper that comes late finds nothing left: nobody waits for
  *    it. So a call without helpers, as in the child of a fork, does all of its pieces itself, and in the same way.
- * b) A claim is one compare-and-swap of one word: the number of the offer, the next piece, how many there are. It
- *    succeeds only if none of them has changed since the helper read what is offered, so that a place for offers may be
- *    used again at once, and nobody need know who still looks at it.
+ * b) A claim is one compare-and-swap of one word: the number of the offer, how many helpers it has, the next piece, how
+ *    many there are. It succeeds only if none of them has changed since the helper read what is offered, so that a place
+ *    for offers may be used again at once, and nobody need know who still looks at it.
  * c) An idle helper spins for some microseconds, since inside one call an offer follows another, then sleeps. A caller
  *    that finds nobody asleep makes no system call.
- * d) Helpers have numbers, the caller is 0: that is the workspace they use. They know nothing of Python, leave signals to
- *    other threads, and are started when an offer wants them for the first time.
+ * d) In an offer every helper has a number, the caller is 0: that is the workspace it uses. They come as they are free.
+ *    Helpers know nothing of Python, leave signals to other threads, and are started when an offer wants them.
  * e) Before a fork they end, each after its piece; a later offer starts them again. They end before the interpreter
  *    does, too: it may end a thread in the middle of a call, and with it the stack where its task is.
  *
@@ -33,7 +33,7 @@ typedef void (*fbp_piece)(void *task, ptrdiff_t piece, int worker);
 
 /* What a thread is doing for a team. */
 typedef struct {
-    int number;             /* of a helper; 0 for all other threads */
+    int number;             /* of a helper in the offer at which it is; 0 for all other threads */
     int inside;             /* a piece of an offer is being done */
     const int *stop;        /* of a helper: whether the caller whose piece it does has been stopped */
     int workers;            /* how many the call of this thread may use, itself included */
@@ -42,8 +42,8 @@ typedef struct {
 
 fbp_worker *fbp_me(void);
 
-/* Offer `pieces` (> 0) pieces to helpers with numbers below `workers`, of whom `wanted` are enough; asleep, they are woken
- * if `wake`. Returns the offer's place, or -1 if there is nobody to offer them to. */
+/* Offer `pieces` (> 0) pieces to helpers, who get numbers below `workers`; `wanted` of them are enough. Asleep, they are
+ * woken if `wake`. Returns the offer's place, or -1 if there is nobody to offer them to. */
 int fbp_open(ptrdiff_t pieces, fbp_piece function, void *task, int workers, int wanted, int wake);
 
 /* A piece for the caller, or -1 when none is left */

@@ -83,6 +83,7 @@ static int mutex_try(mutex *m) { return TryAcquireSRWLockExclusive(m); }
 static void mutex_leave(mutex *m) { ReleaseSRWLockExclusive(m); }
 static void mutex_renew(mutex *m) { InitializeSRWLock(m); }
 static void give_way(void) { SwitchToThread(); }
+static void name_this_thread(void) {}
 static void take_a_nap(int64_t nanoseconds) { Sleep((DWORD)(nanoseconds / 1000000 + 1)); }
 static uint64_t this_thread(void) { return GetCurrentThreadId(); }
 
@@ -213,7 +214,10 @@ static int64_t nanoseconds(void)
 
 #ifdef __linux__
 #include <linux/futex.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+
+static void name_this_thread(void) { prctl(PR_SET_NAME, "fastbp"); }
 
 static int processors(void)
 {
@@ -227,6 +231,12 @@ static void sleep_while(int *x, int seen) { syscall(SYS_futex, x, FUTEX_WAIT_PRI
 static void wake_up(int *x, int n) { syscall(SYS_futex, x, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
 static void renew_sleep(void) {}
 #else
+#ifdef __APPLE__
+static void name_this_thread(void) { pthread_setname_np("fastbp"); }
+#else
+static void name_this_thread(void) {}
+#endif
+
 static int processors(void)
 {
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
