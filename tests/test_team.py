@@ -265,14 +265,17 @@ def test_handlers_compute_in_the_middle_of_shared_work(alarm, serial):
 # ---- Forks ----
 
 
+def end_if_it_hangs():
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(60)
+
+
 def child(task):
     """Fork; whether the child, where `task` is called, found it true."""
     pid = os.fork()
     if pid == 0:
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(60)  # should it hang
+            end_if_it_hangs()
             os._exit(0 if task() else 1)
         finally:
             os._exit(2)
@@ -354,17 +357,20 @@ def test_fork_in_a_handler_in_the_middle_of_a_call(alarm, serial):
     parent, heard = os.getpid(), []
 
     def handler():
-        if os.getpid() == parent:
-            heard.append(os.fork())
+        heard.append(os.fork())
+        if os.getpid() != parent:
+            end_if_it_hangs()
+        elif len(heard) < 3:
+            signal.setitimer(signal.ITIMER_REAL, 0.03)  # not before: it would come in the middle of a fork
 
-    alarm(0.03, handler, again=0.05)
+    alarm(0.03, handler)
     found = fastbp.loss_and_gradient(NET, LONG_X, LONG_T)[1]
-    signal.setitimer(signal.ITIMER_REAL, 0)
     if os.getpid() != parent:
         try:
             os._exit(0 if same(found, expected) and computes_again(serial) else 1)
         finally:
             os._exit(2)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     assert heard
     assert same(found, expected)
     assert [os.waitpid(pid, 0)[1] for pid in heard] == [0] * len(heard)
