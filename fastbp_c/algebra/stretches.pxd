@@ -17,6 +17,8 @@ cdef void transpose(
     Py_ssize_t N, Py_ssize_t rows, Py_ssize_t columns, const floating *x, floating *y
 ) noexcept nogil
 
+cdef void triangles(Py_ssize_t N, Py_ssize_t width, const floating *x, floating *y) noexcept nogil
+
 cdef void copy(Py_ssize_t n, const floating *x, floating *y) noexcept nogil
 
 cdef void softmax(Py_ssize_t N, Py_ssize_t K, const floating *a, floating *z) noexcept nogil
