@@ -97,9 +97,9 @@ def test_any_network(problem):
 def image_layers():
     return [
         Conv2d(2, 6, 3, "tanh", padding=1, image_shape=(12, 12)),
-        MaxPool2d(2, channels=6, image_shape=(12, 12)),
+        MaxPool2d(2, image_shape=(12, 12, 6)),
         Conv2d(6, 9, 3, "relu", image_shape=(6, 6)),
-        AveragePool2d(2, channels=9, image_shape=(4, 4)),
+        AveragePool2d(2, image_shape=(4, 4, 9)),
         Affine(36, 5, "softmax"),
     ]
 
@@ -115,12 +115,12 @@ LARGE = {
     "parts": (lambda: mlp([4, 32, 32, 1], "tanh").layers, 20_000, CHEAP),
     "long": (lambda: mlp([3, 5, 2], "gelu", "softmax").layers, 100_003, CHEAP),
     "tiles": (lambda: mlp([70, 150, 130, 10], "tanh", "softmax").layers, 333, CHEAP),
-    "strips": (lambda: mlp([500, 600, 300], "relu").layers, 260, (first_order, training)),
-    "samples": (lambda: mlp([300, 400, 7], "softplus", "softmax").layers, 3000, (first_order,)),
-    "wide_output": (lambda: mlp([20, 30, 900], "tanh", "sigmoid").layers, 500, CHEAP),
+    "strips": (lambda: mlp([300, 450, 20], "relu").layers, 130, (first_order, training)),
+    "samples": (lambda: mlp([100, 300, 7], "softplus", "softmax").layers, 1000, (first_order,)),
+    "wide_output": (lambda: mlp([20, 30, 700], "tanh", "sigmoid").layers, 200, CHEAP),
     "matrices": (lambda: mlp([16, 32, 16, 4], "tanh").layers, 700, ALL),
     "images": (image_layers, 200, CHEAP),
-    "tied": (tied_layers, 900, CHEAP),
+    "tied": (tied_layers, 500, CHEAP),
 }
 
 
