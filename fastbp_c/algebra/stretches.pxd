@@ -2,6 +2,9 @@
 
 from cython cimport floating
 
+cdef enum:
+    ACTIVATING = 16     # multiply-adds that take as long as the activation of a number
+
 
 cdef void activate(
     int activation, Py_ssize_t n, const floating *a, floating *z, floating *h1, floating *h2

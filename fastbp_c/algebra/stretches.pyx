@@ -10,8 +10,7 @@ cdef enum:
     # In multiply-adds, or what takes as long. benches/bench_threads.py
     STRETCH = 1 << 17       # a piece
     LONG = 1 << 19          # worth sharing
-    ACTIVATING = 16         # a number
-    MOVING = 8
+    MOVING = 8              # a number
 
 
 cdef struct Items:
