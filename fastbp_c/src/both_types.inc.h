@@ -23,3 +23,6 @@
 #undef VECTOR_BYTES
 #undef HAS_MASKS
 #undef TILE_ROWS
+#undef LEFT_BYTES
+#undef GROUP_ROWS
+#undef GROUP_BYTES

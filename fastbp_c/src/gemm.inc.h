@@ -19,13 +19,22 @@
 /* benches/bench_product.py */
 #define PANEL (2 * VEC_LANES)
 #define BLOCK_K 128
-#define BLOCK_M 256
+#define BLOCK_M (LEFT_BYTES / (ptrdiff_t)sizeof(REAL) / BLOCK_K)
+#define PANEL_STEP (BLOCK_K * PANEL + (ptrdiff_t)(64 / sizeof(REAL))) /* no power of two: cache sets */
+#define GROUP (RIGHT_BYTES / (ptrdiff_t)sizeof(REAL) / BLOCK_K)
+#define LEFT ((REAL *)packed_left)
+#define RIGHT ((REAL *)packed_right)
+#define SIDE_BY_SIDE 0
+#define LINE (ptrdiff_t)(64 / sizeof(REAL))
 #define FLIPPED_ROWS 192
 #define NARROW_ROWS 128
 #define NARROW_COLUMNS (VEC_LANES / 2)
 #define DOT_ROWS (TILE_ROWS / 3)
 #define DOT_COLUMNS 4
 #define PACK_FROM_ROWS 192
+#define LEFT_COLUMNS 512
+#define LEFT_FROM_BYTES (1 << 20)
+#define BYTES(n) ((n) * (ptrdiff_t)sizeof(REAL))
 #define AHEAD_FROM_BYTES (1 << 19)
 
 /* A vector, or its first n lanes */
@@ -53,13 +62,15 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
         a[j] = A + 4 * j * a_row;
         OPAQUE(a[j]);
     }
+    UNROLL for (int i = 0; i < rows; i++)
+    {
+        UNROLL for (ptrdiff_t j = 0; j < vecs * VEC_LANES; j += LINE) PREFETCH(C + i * ldc + j);
+        PREFETCH(C + i * ldc + vecs * VEC_LANES - 1);
+    }
     for (ptrdiff_t k = 0; k < K; k++) {
         VEC b[2];
         UNROLL for (int v = 0; v < vecs; v++)
             b[v] = NAME(load_tail)(whole || !HAS_MASKS || v < vecs - 1, B + k * ldb + v * VEC_LANES, last);
-        /* Down the columns of A every k is a new page, which no hardware prefetcher follows. */
-        PREFETCH(A + (k + 8) * a_col);
-        PREFETCH(A + (k + 8) * a_col + TILE_ROWS - 1);
         if (ahead) {
             PREFETCH_AHEAD(next);
             PREFETCH_AHEAD(next + VEC_LANES);
@@ -106,10 +117,12 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
                                     ptrdiff_t a_col, const REAL *B, ptrdiff_t ldb, REAL *C, ptrdiff_t ldc,     \
                                     int start, const REAL *bias, const REAL *next, ptrdiff_t next_row)         \
     {                                                                                                          \
+        const int side_by_side = a_col == SIDE_BY_SIDE;                                                        \
         for (ptrdiff_t tiles = (M + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {                          \
             const ptrdiff_t rows = (M + tiles - 1) / tiles;                                                    \
+            if (side_by_side) a_col = rows;                                                                    \
             switch (rows) { TILES(__VA_ARGS__) }                                                               \
-            A += rows * a_row;                                                                                 \
+            A += rows * (side_by_side ? K : a_row);                                                            \
             C += rows * ldc;                                                                                   \
             M -= rows;                                                                                         \
             next_row = 0; /* it is there, once is enough */                                                    \
@@ -129,19 +142,22 @@ static INLINE ptrdiff_t NAME(depth)(ptrdiff_t K)
     return (K + blocks - 1) / blocks;
 }
 
-/* packed[k, :] = B[k, :] for n <= PANEL columns, zero beyond them. */
+/* Panels of B, PANEL_STEP apart: packed[k, :] = B[k, :], and zero beyond the n columns. */
 static NOINLINE void NAME(pack_rows)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict B, ptrdiff_t ldb,
                                      REAL *restrict packed)
 {
     for (ptrdiff_t k = 0; k < K; k++, B += ldb, packed += PANEL) {
-        if (n == PANEL) {
-            NAME(store)(packed, NAME(load)(B));
-            NAME(store)(packed + VEC_LANES, NAME(load)(B + VEC_LANES));
-        } else if (n > VEC_LANES) {
-            NAME(store)(packed, NAME(load)(B));
-            NAME(store)(packed + VEC_LANES, NAME(load_part)(B + VEC_LANES, n - VEC_LANES));
-        } else {
-            NAME(store)(packed, NAME(load_part)(B, n));
+        REAL *to = packed;
+        ptrdiff_t j = 0;
+        for (; j + PANEL <= n; j += PANEL, to += PANEL_STEP) {
+            NAME(store)(to, NAME(load)(B + j));
+            NAME(store)(to + VEC_LANES, NAME(load)(B + j + VEC_LANES));
+        }
+        if (n - j > VEC_LANES) {
+            NAME(store)(to, NAME(load)(B + j));
+            NAME(store)(to + VEC_LANES, NAME(load_part)(B + j + VEC_LANES, n - j - VEC_LANES));
+        } else if (n > j) {
+            NAME(store)(to, NAME(load_part)(B + j, n - j));
         }
     }
 }
@@ -156,41 +172,91 @@ static void NAME(pack_transposed)(ptrdiff_t K, ptrdiff_t n, const REAL *restrict
             for (ptrdiff_t j = n; j < PANEL; j++) packed[k * PANEL + j] = 0;
 }
 
+/* Rows of A, BLOCK_K apart. */
+static NOINLINE void NAME(pack_left_rows)(ptrdiff_t M, ptrdiff_t K, const REAL *restrict A, ptrdiff_t a_row,
+                                          REAL *restrict packed)
+{
+    for (ptrdiff_t m = 0; m < M; m++, A += a_row, packed += BLOCK_K) {
+        ptrdiff_t k = 0;
+        for (; k + VEC_LANES <= K; k += VEC_LANES) NAME(store)(packed + k, NAME(load)(A + k));
+        if (k < K) NAME(store)(packed + k, NAME(load_part)(A + k, K - k));
+    }
+}
+
+/* Columns of A, tile after tile, the rows of each side by side: packed[k, i] = A[k, i]. */
+static NOINLINE void NAME(pack_left_columns)(ptrdiff_t M, ptrdiff_t K, const REAL *restrict A, ptrdiff_t a_col,
+                                             REAL *restrict packed)
+{
+    for (ptrdiff_t tiles = (M + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {
+        const ptrdiff_t rows = (M + tiles - 1) / tiles;
+        const REAL *from = A;
+        if (M >= TILE_ROWS + VEC_LANES) {
+            /* Whole vectors reach into what is written next. */
+            for (ptrdiff_t k = 0; k < K; k++, from += a_col, packed += rows)
+                UNROLL for (ptrdiff_t i = 0; i < TILE_ROWS; i += VEC_LANES)
+                    NAME(store)(packed + i, NAME(load)(from + i));
+        } else {
+            for (ptrdiff_t k = 0; k < K; k++, from += a_col, packed += rows)
+                for (ptrdiff_t i = 0; i < rows; i++) packed[i] = from[i];
+        }
+        A += rows;
+        M -= rows;
+    }
+}
+
 /* The product for at most BLOCK_M rows. */
 static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row, ptrdiff_t a_col,
                              const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t ldc,
                              int start, const REAL *bias)
 {
-    ALIGNED REAL packed[BLOCK_K * PANEL];
-    const int ahead = b_col == 1 && N * K * (ptrdiff_t)sizeof(REAL) >= AHEAD_FROM_BYTES;
+    ALIGNED REAL one_panel[BLOCK_K * PANEL];
+    const int packs_left = a_col == 1 ? N >= LEFT_COLUMNS && M >= PACK_FROM_ROWS && BYTES(M * K) >= LEFT_FROM_BYTES
+                                      : N >= 4 * PANEL && M > 4 * TILE_ROWS && BYTES(a_col) >= 2048;
+    const int packs_group = b_col == 1 && (M >= PACK_FROM_ROWS || (M >= GROUP_ROWS && BYTES(N * K) >= GROUP_BYTES));
+    const int ahead = b_col == 1 && !packs_group && BYTES(N * K) >= AHEAD_FROM_BYTES;
     ptrdiff_t k = 0;
     do {
         const ptrdiff_t depth = NAME(depth)(K - k);
         const REAL *a = A + k * a_col;
+        ptrdiff_t left_row = a_row, left_col = a_col;
+        if (packs_left && a_col == 1) {
+            NAME(pack_left_rows)(M, depth, a, a_row, LEFT);
+            a = LEFT, left_row = BLOCK_K;
+        } else if (packs_left) {
+            NAME(pack_left_columns)(M, depth, a, a_col, LEFT);
+            a = LEFT, left_col = SIDE_BY_SIDE;
+        }
         for (ptrdiff_t j = 0; j < N; j += PANEL) {
             const ptrdiff_t width = N - j < PANEL ? N - j : PANEL;
             const REAL *panel = B + k * b_row + j * b_col, *row = bias ? bias + j : NULL;
             const REAL *next = !ahead ? panel : j + PANEL < N ? panel + PANEL : B + (k + depth) * b_row;
             const ptrdiff_t next_row = ahead ? b_row : 0;
             REAL *c = C + j;
-            ptrdiff_t ld = b_row;
-            if (b_col != 1) {
-                NAME(pack_transposed)(depth, width, panel, b_col, packed);
-                panel = packed, ld = PANEL;
-            } else if (M >= PACK_FROM_ROWS || (ahead && M > 2 * TILE_ROWS) || (width < PANEL && !HAS_MASKS)) {
-                NAME(pack_rows)(depth, width, panel, b_row, packed);
-                panel = packed, ld = PANEL;
+            ptrdiff_t ld = PANEL;
+            if (packs_group) {
+                if (j % GROUP == 0) NAME(pack_rows)(depth, N - j < GROUP ? N - j : GROUP, panel, b_row, RIGHT);
+                panel = RIGHT + j % GROUP / PANEL * PANEL_STEP;
+            } else if (b_col != 1) {
+                NAME(pack_transposed)(depth, width, panel, b_col, one_panel);
+                panel = one_panel;
+            } else if ((ahead && M > 2 * TILE_ROWS) || (width < PANEL && !HAS_MASKS)) {
+                NAME(pack_rows)(depth, width, panel, b_row, one_panel);
+                panel = one_panel;
+            } else {
+                ld = b_row;
             }
             if (width == PANEL && ahead)
-                NAME(panel_2_ahead)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
+                NAME(panel_2_ahead)(VEC_LANES, M, depth, a, left_row, left_col, panel, ld, c, ldc, start, row, next,
                                     next_row);
             else if (width == PANEL)
-                NAME(panel_2)(VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next, next_row);
+                NAME(panel_2)(VEC_LANES, M, depth, a, left_row, left_col, panel, ld, c, ldc, start, row, next,
+                              next_row);
             else if (width > VEC_LANES)
-                NAME(panel_2_part)(width - VEC_LANES, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next,
-                                   next_row);
+                NAME(panel_2_part)(width - VEC_LANES, M, depth, a, left_row, left_col, panel, ld, c, ldc, start, row,
+                                   next, next_row);
             else
-                NAME(panel_1_part)(width, M, depth, a, a_row, a_col, panel, ld, c, ldc, start, row, next, next_row);
+                NAME(panel_1_part)(width, M, depth, a, left_row, left_col, panel, ld, c, ldc, start, row, next,
+                                   next_row);
         }
         start = FBP_ADD;
         k += depth;
@@ -308,7 +374,7 @@ static NOINLINE void NAME(gemm_flipped)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, c
 }
 
 /* Threads have 128 KiB under musl; no more than half of it is for buffers: those of gemm_flipped and gemm_block. */
-typedef char NAME(small_buffers)[(BLOCK_M + BLOCK_K) * PANEL * (ptrdiff_t)sizeof(REAL) <= 1 << 16 ? 1 : -1];
+typedef char NAME(small_buffers)[(FLIPPED_ROWS + BLOCK_K) * PANEL * (ptrdiff_t)sizeof(REAL) <= 1 << 16 ? 1 : -1];
 
 /* C[m, n] = start[m, n] + sum_k A(m, k) B(k, n),   A(m, k) = A[m a_row + k a_col],   B(k, n) = B[k b_row + n b_col],
  * a_row or a_col, and b_row or b_col, being 1. start: FBP_ZERO, FBP_ADD (C itself) or FBP_BIAS (the row `bias`). */
@@ -341,12 +407,21 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 }
 
 #undef PANEL
+#undef PANEL_STEP
+#undef GROUP
+#undef LEFT
+#undef RIGHT
+#undef SIDE_BY_SIDE
+#undef LINE
 #undef BLOCK_K
 #undef BLOCK_M
 #undef FLIPPED_ROWS
 #undef NARROW_ROWS
 #undef AHEAD_FROM_BYTES
 #undef PACK_FROM_ROWS
+#undef LEFT_COLUMNS
+#undef LEFT_FROM_BYTES
+#undef BYTES
 #undef NARROW_COLUMNS
 #undef DOT_ROWS
 #undef DOT_COLUMNS

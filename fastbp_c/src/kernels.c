@@ -50,6 +50,14 @@
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 
+#if HAS_VECTORS
+/* A thread's room for packed parts of large products: in its memory from the first of them on */
+#define LEFT_MOST (384 << 10)
+#define RIGHT_BYTES (64 << 10)
+static __thread ALIGNED char packed_left[LEFT_MOST];
+static __thread ALIGNED char packed_right[RIGHT_BYTES + (8 << 10)];
+#endif
+
 /* What every machine of this architecture has: SSE2 on x86-64, NEON on arm64. */
 #define ISA baseline
 #define VECTOR_BYTES 16
@@ -59,6 +67,9 @@
 #else
 #define TILE_ROWS 6
 #endif
+#define LEFT_BYTES (256 << 10)
+#define GROUP_ROWS 48
+#define GROUP_BYTES (1 << 20)
 #include "both_types.inc.h"
 
 #ifdef X86_DISPATCH
@@ -73,6 +84,9 @@
 #define VECTOR_BYTES 32
 #define HAS_MASKS 0
 #define TILE_ROWS 6
+#define LEFT_BYTES (256 << 10)
+#define GROUP_ROWS 48
+#define GROUP_BYTES (1 << 20)
 #include "both_types.inc.h"
 #ifdef __clang__
 #pragma clang attribute pop
@@ -86,6 +100,9 @@
 #define VECTOR_BYTES 64
 #define HAS_MASKS 1
 #define TILE_ROWS 12
+#define LEFT_BYTES LEFT_MOST
+#define GROUP_ROWS 96
+#define GROUP_BYTES (2 << 20)
 #include "both_types.inc.h"
 #ifdef __clang__
 #pragma clang attribute pop
