@@ -26,6 +26,9 @@
 #define RIGHT ((REAL *)packed_right)
 #define SIDE_BY_SIDE 0
 #define LINE (ptrdiff_t)(64 / sizeof(REAL))
+#ifndef MASKED_LOADS
+#define MASKED_LOADS (HAS_MASKS || HAS_AVX_LANES)
+#endif
 #define FLIPPED_ROWS 192
 #define NARROW_ROWS 128
 #define NARROW_COLUMNS (VEC_LANES / 2)
@@ -70,7 +73,7 @@ static INLINE void NAME(tile)(const int rows, const int vecs, const int whole, c
     for (ptrdiff_t k = 0; k < K; k++) {
         VEC b[2];
         UNROLL for (int v = 0; v < vecs; v++)
-            b[v] = NAME(load_tail)(whole || !HAS_MASKS || v < vecs - 1, B + k * ldb + v * VEC_LANES, last);
+            b[v] = NAME(load_tail)(whole || !MASKED_LOADS || v < vecs - 1, B + k * ldb + v * VEC_LANES, last);
         if (ahead) {
             PREFETCH_AHEAD(next);
             PREFETCH_AHEAD(next + VEC_LANES);
@@ -239,7 +242,7 @@ static void NAME(gemm_block)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *
             } else if (b_col != 1) {
                 NAME(pack_transposed)(depth, width, panel, b_col, one_panel);
                 panel = one_panel;
-            } else if ((ahead && M > 2 * TILE_ROWS) || (width < PANEL && !HAS_MASKS)) {
+            } else if ((ahead && M > 2 * TILE_ROWS) || (width < PANEL && !MASKED_LOADS)) {
                 NAME(pack_rows)(depth, width, panel, b_row, one_panel);
                 panel = one_panel;
             } else {
