@@ -1,4 +1,4 @@
-/* All kernels for one instruction set (ISA, VECTOR_BYTES, HAS_MASKS, TILE_ROWS), in float and double. */
+/* All kernels for one instruction set (ISA, VECTOR_BYTES, HAS_MASKS, TILE_ROWS, ...), in float and double. */
 #define REAL float
 #define IS_FLOAT 1
 #define NAME(x) PASTE(PASTE(x, ISA), f)

@@ -51,12 +51,21 @@
 #define PASTE(a, b) PASTE_(a, b)
 
 #if HAS_VECTORS
-/* A thread's room for packed parts of large products: in its memory from the first of them on */
+/* What the matrix product packs for large products (gemm.inc.h), a thread's own, and in its memory from the first of
+ * them on. Beyond what fits RIGHT_BYTES is a line for each panel. */
 #define LEFT_MOST (384 << 10)
 #define RIGHT_BYTES (64 << 10)
 static __thread ALIGNED char packed_left[LEFT_MOST];
 static __thread ALIGNED char packed_right[RIGHT_BYTES + (8 << 10)];
 #endif
+
+/* For each instruction set:
+ * TILE_ROWS    rows of a tile: with 2 vectors each they leave a quarter of the registers for A and B
+ * LEFT_BYTES   packed part of A: half of the second-level cache that processors with this set have at least (512 KiB
+ *              with AVX2, 1 MiB with AVX-512), and no more columns of C at once than it has sets for
+ * GROUP_ROWS   from how many rows of A on a B of
+ * GROUP_BYTES  is packed by groups of panels
+ * benches/bench_product.py */
 
 /* What every machine of this architecture has: SSE2 on x86-64, NEON on arm64. */
 #define ISA baseline
