@@ -17,7 +17,7 @@ from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO, kernels_d, kerne
 from fastbp_c.boundary.interrupt cimport go_on
 
 cdef enum:
-    DIVIDED = 1 << 21       # multiply-adds from which on a product is cut into tiles
+    DIVIDED = 1 << 20       # multiply-adds from which on a product is cut into tiles
     OWN_TRIANGLE = 1 << 26  # multiply-adds up to which tiles beat BLAS's symmetric products, however many cores
     # benches/bench_product.py, bench_inverse.py: what pieces cost is lost in the noise.
     LONG = 1 << 24          # multiply-adds that are worth a look

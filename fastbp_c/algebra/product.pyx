@@ -8,13 +8,13 @@ from fastbp_c.boundary.team cimport enlisted, share
 
 cdef enum:
     # Of a tile: it repays packing its operands, and there are enough of them for many threads.
-    TILE_WORK = 1 << 20     # multiply-adds at least
+    TILE_WORK = 1 << 19     # multiply-adds at least
     TILES = 64              # of a large product, about
     COLUMNS = 256           # at most
     FEW_COLUMNS = 128       # the same if there are but few rows
     COLUMN_STEP = 64        # columns are cut at multiples of this, and rows at multiples of that
     ROW_STEP = 24
-    FEWEST_ROWS = 96
+    FEWEST_ROWS = 48
     MOST_ROWS = 240
 
 

@@ -2,6 +2,9 @@
 
 from cython cimport floating
 
+cdef enum:
+    ACTIVATING = 16     # multiply-adds that take as long as the activation of a number
+
 
 cdef void activate(
     int activation, Py_ssize_t n, const floating *a, floating *z, floating *h1, floating *h2
@@ -16,6 +19,8 @@ cdef void scaled_sum(
 cdef void transpose(
     Py_ssize_t N, Py_ssize_t rows, Py_ssize_t columns, const floating *x, floating *y
 ) noexcept nogil
+
+cdef void triangles(Py_ssize_t N, Py_ssize_t width, const floating *x, floating *y) noexcept nogil
 
 cdef void copy(Py_ssize_t n, const floating *x, floating *y) noexcept nogil
 

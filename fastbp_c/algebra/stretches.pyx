@@ -10,8 +10,7 @@ cdef enum:
     # In multiply-adds, or what takes as long. benches/bench_threads.py
     STRETCH = 1 << 17       # a piece
     LONG = 1 << 19          # worth sharing
-    ACTIVATING = 16         # a number
-    MOVING = 8
+    MOVING = 8              # a number
 
 
 cdef struct Items:
@@ -138,6 +137,27 @@ cdef void transpose(
     items.stride[0], items.stride[1], items.stride[2], items.stride[3] = size, size, 0, 0
     items.number, items.rows, items.columns = 0, rows, columns
     share_items(&items, <double> MOVING * rows * columns)
+
+
+cdef void triangles_of_floats(const Items *items, Py_ssize_t n, void **x) noexcept nogil:
+    simd.triangles(n, items.columns, <const float *> x[0], <float *> x[1])
+
+
+cdef void triangles_of_doubles(const Items *items, Py_ssize_t n, void **x) noexcept nogil:
+    simd.triangles(n, items.columns, <const double *> x[0], <double *> x[1])
+
+
+cdef void triangles(Py_ssize_t N, Py_ssize_t width, const floating *x, floating *y) noexcept nogil:
+    cdef Items items
+    cdef Py_ssize_t size = sizeof(floating)
+    if <double> MOVING * N * width * width < LONG:
+        simd.triangles(N, width, x, y)
+        return
+    items = new_items(N, <void *> x, <void *> y, NULL, NULL)
+    items.kernel = triangles_of_floats if floating is float else triangles_of_doubles
+    items.stride[0], items.stride[1], items.stride[2] = width * width * size, width * (width + 1) // 2 * size, 0
+    items.stride[3], items.number, items.rows, items.columns = 0, 0, 0, width
+    share_items(&items, <double> MOVING * width * width)
 
 
 cdef void copy_bytes(const Items *items, Py_ssize_t n, void **x) noexcept nogil:

@@ -86,11 +86,10 @@ cdef void share(Py_ssize_t pieces, double work, int workers, Piece piece, void *
     cdef Py_ssize_t number
     cdef int place = offered(pieces, work, workers, &shared) if work >= WARM and workers > 1 and pieces > 1 else -1
     if place < 0:
-        me = fbp_me()
         for number in range(pieces):
             if stopped():
                 return
-            piece(task, number, me.number)
+            piece(task, number, 0)
         return
     me = fbp_me()
     me.inside = True

@@ -76,7 +76,8 @@ cdef struct Walk:
     char *sums              # of the parts; the first has the result itself
     size_t pitch            # bytes from one to the next
     double *values          # what the quantity returns for each
-    char *work              # a workspace for every worker
+    int workers
+    char *work              # a workspace for each of them
     size_t size             # bytes from one to the next
 
 
@@ -95,7 +96,8 @@ cdef Walk lay_out(const Batch *batch, const Quantity *quantity, Arena *arena) no
     walk.total = <double *> take(arena, times(quantity.n_sum, sizeof(double)) if walk.parts.added else 0)
     walk.sums = <char *> take(arena, times(n - 1, walk.pitch))
     walk.values = <double *> take(arena, times(n, sizeof(double)))
-    walk.work = <char *> take(arena, times(min(n, <Py_ssize_t> batch.workers), walk.size))
+    walk.workers = <int> min(n, <Py_ssize_t> batch.workers)
+    walk.work = <char *> take(arena, times(walk.workers, walk.size))
     return walk
 
 
@@ -202,7 +204,7 @@ cdef double walk(const Batch *batch, const Quantity *quantity, void *work) noexc
         if walk.n == 1:
             part_piece(&walk, 0, 0)
         else:
-            share(walk.n, min(left, walk.n * walk.parts.samples) * quantity.multiply_adds, batch.workers, part_piece,
+            share(walk.n, min(left, walk.n * walk.parts.samples) * quantity.multiply_adds, walk.workers, part_piece,
                   &walk)
         for n in range(walk.n):
             value += walk.values[n]

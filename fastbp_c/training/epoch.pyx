@@ -15,7 +15,7 @@ cdef Batch with_rows(const Batch *chunk, floating *work) noexcept nogil:
     cdef Batch here = chunk[0]
     cdef const Net *net = chunk.net
     if chunk.order != NULL:
-        here.X, here.T = array_at(work, net.X, chunk.N), array_at(work, net.T, chunk.N)
+        here.X, here.T, here.order = array_at(work, net.X, chunk.N), array_at(work, net.T, chunk.N), NULL
         simd.take_rows(chunk.N, net.n_inputs, chunk.order, <const floating *> chunk.X, <floating *> here.X)
         simd.take_rows(chunk.N, net.n_outputs, chunk.order, <const floating *> chunk.T, <floating *> here.T)
     return here
