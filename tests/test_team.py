@@ -222,7 +222,7 @@ def alarm():
 LONG_X, LONG_T = batch(NET, 60_000)
 LONG_WORKS = {
     "loss_and_gradient": lambda out: fastbp.loss_and_gradient(NET, LONG_X, LONG_T, out=out)[1],
-    "hessian_diagonal": lambda out: fastbp.hessian_diagonal(NET, X, T, out=out),
+    "hessian_diagonal": lambda out: fastbp.hessian_diagonal(NET, LONG_X[:12_000], LONG_T[:12_000], out=out),
 }
 
 
@@ -238,7 +238,7 @@ def test_ctrl_c_ends_shared_work(alarm, work):
     start = time.perf_counter()
     complete = LONG_WORKS[work](out).copy()
     usual = time.perf_counter() - start
-    for part in (0.1, 0.3, 0.6):
+    for part in (0.1, 0.3):
         out.fill(np.nan)
         alarm(part * usual, handler)
         with pytest.raises(AlarmError):
