@@ -207,12 +207,12 @@ class AlarmError(Exception):
 
 @pytest.fixture
 def alarm():
-    """A function that has another called by a signal after some seconds, and every so many seconds."""
+    """A function that has another called by a signal after some seconds."""
     before = signal.getsignal(signal.SIGALRM)
 
-    def after(seconds, handler, again=0.0):
+    def after(seconds, handler):
         signal.signal(signal.SIGALRM, lambda *_: handler())
-        signal.setitimer(signal.ITIMER_REAL, seconds, again)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     yield after
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -254,9 +254,14 @@ def test_ctrl_c_ends_shared_work(alarm, work):
 def test_handlers_compute_in_the_middle_of_shared_work(alarm, serial):
     heard = []
     expected = fastbp.loss_and_gradient(NET, LONG_X, LONG_T)[1]
-    alarm(0.02, lambda: heard.append(same(gradient(), serial["loss_and_gradient"])), again=0.02)
+
+    def handler():
+        heard.append(same(gradient(), serial["loss_and_gradient"]))
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+
+    alarm(0.02, handler)
     found = fastbp.loss_and_gradient(NET, LONG_X, LONG_T)[1]
-    alarm(0, lambda: None)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     assert same(found, expected)
     assert heard
     assert all(heard)
