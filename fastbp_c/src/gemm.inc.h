@@ -448,8 +448,9 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
     const ptrdiff_t narrow = N % PANEL, wide = N - narrow;
     const int repays = a_col == 1 ? M >= DOT_ROWS && (K >= COPIED_DEPTH || (N == 1 && K > 0)) : M >= PANEL;
     /* and those of a small transposed B that need not be copied */
-    const int lies_along = IS_FLOAT && a_col == 1 && b_col != 1 && K >= 2 * VEC_LANES && K < COPIED_DEPTH &&
-                           M >= DOT_ROWS && M <= 4 * PANEL && narrow < VEC_LANES;
+    const int lies_along = IS_FLOAT && a_col == 1 && b_col != 1 && M >= DOT_ROWS && M <= 4 * PANEL &&
+                           narrow < VEC_LANES && K < COPIED_DEPTH &&
+                           K >= (narrow <= NARROW_COLUMNS ? 2 : 4) * VEC_LANES;
     if (0 < narrow && ((narrow <= NARROW_COLUMNS && repays) || lies_along)) {
         const REAL *b = B + wide * b_col, *row = bias ? bias + wide : NULL;
         if (a_col == 1) NAME(narrow_along)(M, narrow, K, A, a_row, b, b_row, b_col, C + wide, ldc, 1, start, row);
