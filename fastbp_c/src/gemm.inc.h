@@ -17,11 +17,11 @@
  *    up to DOTTED_ROWS rows, nothing is: vectors run along k.
  * e) M and K are cut into blocks so that the part of A in use stays in the second-level cache and the panel of
  *    B in the first. Each tile of C is fetched while its sums are made, both ends of its rows: they lie anywhere.
- * f) Bits: an element of C is a sum of blocks of the inner dimension, each a sum of its own, from zero (the first: from
- *    the bias, if there is one), added to C at its end. What rounding does to long sums grows with the length of a
- *    block and the number of blocks, not with the product of the two. How K is cut depends on K alone. A block is one chain
- *    in the order of k, but where vectors run along k it is one for each lane: for few columns or rows, which depends
- *    on M, N, K and the strides. So the same shape has the same bits, always.
+ * f) Bits: an element of C is a sum of blocks of the inner dimension, each a sum of its own, from zero (the first:
+ *    from the bias, if there is one), added to C at its end. What rounding does to long sums grows with the length of a
+ *    block and the number of blocks, not with the product of the two. How K is cut depends on K alone. A block is one
+ *    chain in the order of k, but where vectors run along k it is one for each lane: for few columns or rows, which
+ *    depends on M, N, K and the strides. So the same shape has the same bits, always.
  * g) The buffers on the stack are 40 KiB at most (with vectors of 64 bytes): a thread may have as little as 128.
  *    Copies of parts of large matrices are in the thread's own memory, packed_left and packed_right (kernels.c).
  *
