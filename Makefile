@@ -17,8 +17,8 @@ SOURCES := pyproject.toml setup.py $(filter-out fastbp_c/algebra/_%.pxi, \
 PACKED := $(SOURCES) MANIFEST.in README.md $(shell find .ci fastbp fastbp_c tests benches demo docs -type f \
     ! -path '*/__pycache__/*' ! -name '*.so' ! -name '_*.pxi' 2>/dev/null)
 
-.PHONY: demo demo-sharing demo-curvature demo-curve drift test test-exhaustive test-matrix test-sanitize bench \
-    bench-quick bench-save bench-compare bench-publish lint build wheel-check clean
+.PHONY: demo demo-sharing demo-curvature demo-curve drift test test-exhaustive test-matrix test-sanitize \
+    test-sanitize-threads bench bench-quick bench-save bench-compare bench-publish lint build wheel-check clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -56,6 +56,11 @@ test-matrix: build/wheel
 # Under AddressSanitizer and UndefinedBehaviorSanitizer, in a copy of the tree.
 test-sanitize: build/source-archive .venv-sanitize/installed-$(VERSION)
 	CC="$(CC)" .ci/sanitize .venv-sanitize $(ARGS)
+
+# Threads under ThreadSanitizer: what the team of helpers does, and several threads of Python's.
+test-sanitize-threads: ARGS = tests/test_team_stress.py tests/test_team.py tests/test_threads.py
+test-sanitize-threads: build/source-archive .venv-sanitize/installed-$(VERSION)
+	CC="$(CC)" FASTBP_SANITIZE=thread .ci/sanitize .venv-sanitize $(ARGS)
 
 # Against the peers that can be installed. For every bench once, as a test of its result: bench-quick.
 bench: .venv-bench/peers-$(VERSION) build/in-place-$(VERSION)

@@ -1,6 +1,7 @@
 """Builds the Cython modules of fastbp_c; everything else is in pyproject.toml.
 
-FASTBP_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer (see `make test-sanitize`)
+FASTBP_SANITIZE=1       AddressSanitizer and UndefinedBehaviorSanitizer (see `make test-sanitize`)
+FASTBP_SANITIZE=thread  ThreadSanitizer (see `make test-sanitize-threads`)
 """
 
 import os
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent / "build_tools"))
 import kernel_interface
 
 PACKAGE = Path("fastbp_c")
-SANITIZE = os.environ.get("FASTBP_SANITIZE") == "1"
+SANITIZERS = {"1": "address,undefined", "thread": "thread"}.get(os.environ.get("FASTBP_SANITIZE", ""))
 
 
 def blas_int_definition(cython_blas):
@@ -45,9 +46,11 @@ def write_includes():
 def compile_flags():
     if sys.platform == "win32":
         return ["/O2"], []
-    if SANITIZE:
-        link = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
-        flags = ["-O1", "-g", "-fno-wrapv", "-fno-sanitize-recover=undefined", *link]
+    if SANITIZERS:
+        link = [f"-fsanitize={SANITIZERS}", "-fno-omit-frame-pointer"]
+        flags = ["-O1", "-g", "-fno-wrapv", *link]
+        if "undefined" in SANITIZERS:
+            flags.append("-fno-sanitize-recover=undefined")
     else:
         link = []
         flags = ["-O3", "-g0"]

@@ -183,8 +183,19 @@ def test_large_products(dtype, shape, limit, product_limit):
 
 
 # Few rows, whose vectors are four wide or run along k; parts of A and B packed, with rests of every kind.
-PACKED = ((1, 200, 131), (2, 131, 200), (3, 129, 300), (4, 300, 129), (5, 64, 270), (6, 140, 130), (97, 530, 1030),
-          (200, 1400, 515), (790, 260, 525), (527, 301, 262), (130, 1027, 60))
+PACKED = (
+    (1, 200, 131),
+    (2, 131, 200),
+    (3, 129, 300),
+    (4, 300, 129),
+    (5, 64, 270),
+    (6, 140, 130),
+    (97, 530, 1030),
+    (200, 1400, 515),
+    (790, 260, 525),
+    (527, 301, 262),
+    (130, 1027, 60),
+)
 
 
 @pytest.mark.parametrize("shape", PACKED, ids=lambda shape: "x".join(map(str, shape)))
