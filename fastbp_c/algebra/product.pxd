@@ -18,7 +18,6 @@ from fastbp_c.boundary.interrupt cimport go_on
 
 cdef enum:
     SMALL_RESULT = 1 << 14
-    OWN_TRIANGLE = 1 << 26  # multiply-adds up to which tiles beat BLAS's symmetric products, however many cores
     # benches/bench_product.py, bench_inverse.py: what pieces cost is lost in the noise.
     LONG = 1 << 24          # multiply-adds that are worth a look
     PIECE = 1 << 30         # multiply-adds without one: 0.03 s
@@ -33,9 +32,9 @@ cdef inline bint is_own(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil
     return kernels_f.gemm != NULL and (<double> M * N * K <= own_limit or 0 < own_limit and M * N <= SMALL_RESULT)
 
 
-cdef inline bint is_own_triangle(double multiply_adds) noexcept nogil:
-    """Whether the own kernels compute products and updates of symmetric matrices of that size"""
-    return kernels_d.gemm != NULL and multiply_adds <= min(own_limit, <double> OWN_TRIANGLE)
+cdef inline bint are_own_triangles() noexcept nogil:
+    """Whether the own kernels compute products and updates of symmetric matrices: where there are any, of every size"""
+    return kernels_d.gemm != NULL and own_limit > 0
 
 
 cdef inline Py_ssize_t even_piece(Py_ssize_t size, Py_ssize_t largest) noexcept nogil:
