@@ -27,17 +27,18 @@ from fastbp_c.boundary.workspace cimport Arena, arena_over, take, times
 cdef enum:
     SINGLE_ROWS = 2         # rows that are multiplied one by one
     FEW_ROWS = 32           # up to which a tile serves twice
-    BANDS_FROM = 768        # columns from which on H is read in bands, which helpers may share
+    SHARED_FROM = 768       # columns from which on H is divided for that
     TILE = 128              # of the matrix: 128 KiB, used twice while it is in the cache
     NARROW_STRETCH = 64     # columns of a product of many rows that are a piece, of few columns
     UPDATED = 128           # rows and columns of a tile of an update
+    DISTANT = 1024          # columns from which on those of a tile are copied: their rows are on as many pages
     PANEL = 24              # rows of a tile on the diagonal, for the own update; of a product of rows with rows
     LEAST_PIVOTS = 32       # of an inversion, at a time
     FACTORED_ROWS = 32      # of a small matrix, between products
     SOLVED_ROWS = 12        # of a triangular system, between products
     SOLVED = 1 << 14        # elements of rows that are solved for in a piece
     SHORTEST = 128          # columns of them at least
-    COPIED = 16             # rows and columns that are transposed at a time
+    COPIED = 16             # rows and columns that are compared at a time; a multiple of any vector
     STRETCH = 256           # columns of rows that are moved in a piece
     BAND = 128              # rows of the matrix that are moved in a piece, at least
     MOST_BANDS = 64
@@ -52,46 +53,22 @@ cdef inline Py_ssize_t pieces_of(Py_ssize_t n, Py_ssize_t length) noexcept nogil
     return (n + length - 1) // length
 
 
+cdef inline Py_ssize_t up_to_multiple(Py_ssize_t n, Py_ssize_t unit) noexcept nogil:
+    return pieces_of(n, unit) * unit
+
+
 cdef size_t work_size(Py_ssize_t P, Py_ssize_t m) noexcept nogil:
     """Elements of work for functions that are given up to block_rows(P) rows, or m rows to subtract"""
     cdef Py_ssize_t block = block_rows(P)
-    cdef Arena few = arena_over(NULL, sizeof(double)), many = few, all = few
+    cdef Arena single = arena_over(NULL, sizeof(double)), few = single, many = single, inverse = single
     cdef Rows rows
     cdef Inversion inversion
-    lay_out_rows(&rows, &few, min(block, <Py_ssize_t> FEW_ROWS), P)
+    lay_out_rows(&rows, &single, SINGLE_ROWS, P)
+    lay_out_rows(&rows, &few, FEW_ROWS, P)
     lay_out_rows(&rows, &many, block, P)
-    lay_out_inversion(&inversion, &all, P)  # with an update, and rows to be factored
-    return max(max(times(block, m), times(block, P)), max(all.used, max(few.used, many.used)) // sizeof(double))
-
-
-cdef void transpose(
-    const double *A, double *B, Py_ssize_t m, Py_ssize_t n, Py_ssize_t lda, Py_ssize_t ldb,
-) noexcept nogil:
-    """B[n, m] = A[m, n]^T"""
-    cdef Py_ssize_t top = 0, left, i, j
-    while top < m:
-        left = 0
-        while left < n:
-            for j in range(left, min(left + COPIED, n)):
-                for i in range(top, min(top + COPIED, m)):
-                    B[j * ldb + i] = A[i * lda + j]
-            left += COPIED
-        top += COPIED
-
-
-cdef void add_transpose(
-    const double *A, double *B, Py_ssize_t m, Py_ssize_t n, Py_ssize_t lda, Py_ssize_t ldb,
-) noexcept nogil:
-    """B[n, m] += A[m, n]^T"""
-    cdef Py_ssize_t top = 0, left, i, j
-    while top < m:
-        left = 0
-        while left < n:
-            for j in range(left, min(left + COPIED, n)):
-                for i in range(top, min(top + COPIED, m)):
-                    B[j * ldb + i] += A[i * lda + j]
-            left += COPIED
-        top += COPIED
+    lay_out_inversion(&inversion, &inverse, P)  # with an update, and rows to be factored
+    return max(max(times(block, m), times(block, P)),
+               max(max(single.used, few.used), max(many.used, inverse.used)) // sizeof(double))
 
 
 cdef void whole_tile(const double *H, double *tile, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
@@ -99,7 +76,7 @@ cdef void whole_tile(const double *H, double *tile, Py_ssize_t n, Py_ssize_t ld)
     cdef Py_ssize_t i
     for i in range(n):
         memcpy(tile + i * n, H + i * ld, (i + 1) * sizeof(double))
-    mirror_band(tile, n, 0, n)
+    mirror_rows(tile, n, 0, n)
 
 
 # ---- U = V H ----
@@ -109,28 +86,28 @@ cdef struct Rows:
     const double *H
     double *U
     Py_ssize_t k, P
-    Py_ssize_t bands        # of rows of H, for few rows V; 0 for many
-    Py_ssize_t width        # of a stretch, for many
+    Py_ssize_t n, width     # stretches of columns, or bands of rows, and how wide most of them are
+    Py_ssize_t turn         # of the pairs of stretches
     double *columns         # V^T
     double *sums            # U^T, what transposed tiles add to it
     double *parts           # of U: of all bands but the last
-    double *tiles           # one for each band or stretch
-
-
-cdef Py_ssize_t bands_of(Py_ssize_t P) noexcept nogil:
-    return 1 if P < BANDS_FROM else 4 if P <= 1024 else 8 if P <= 3000 else 16
+    double *tiles           # one for each stretch
 
 
 cdef void lay_out_rows(Rows *rows, Arena *arena, Py_ssize_t k, Py_ssize_t P) noexcept nogil:
     cdef size_t of_all = times(k, P)
-    rows.k, rows.P = k, P
-    rows.bands = bands_of(P) if k <= FEW_ROWS else 0
-    rows.width = max(<Py_ssize_t> 1, min(P, <Py_ssize_t> (NARROW_STRETCH if P <= 1024 and k > FEW_ROWS else TILE)))
+    rows.k, rows.P, rows.parts = k, P, NULL
+    rows.n = 1 if P < SHARED_FROM else 8 if P <= 3000 else 16
+    rows.width = up_to_multiple(pieces_of(P, rows.n), COPIED)
+    if k <= SINGLE_ROWS:
+        rows.parts = <double *> take(arena, times(rows.n - 1, of_all))
+        return
+    if k > FEW_ROWS:
+        rows.width = max(<Py_ssize_t> 1, min(P, <Py_ssize_t> (NARROW_STRETCH if P <= 1024 else TILE)))
+        rows.n = pieces_of(P, rows.width)
     rows.columns = <double *> take(arena, of_all)
     rows.sums = <double *> take(arena, of_all)
-    rows.parts = <double *> take(arena, times(max(<Py_ssize_t> 0, rows.bands - 1), of_all))
-    rows.tiles = <double *> take(arena, (rows.bands if rows.bands > 0 else pieces_of(P, rows.width))
-                                 * <size_t> (rows.width * rows.width))
+    rows.tiles = <double *> take(arena, times(rows.n, min(rows.width, <Py_ssize_t> TILE) ** 2))
 
 
 cdef void symmetric_rows(
@@ -139,51 +116,52 @@ cdef void symmetric_rows(
     """U = V H"""
     cdef Rows rows
     cdef Arena arena = arena_over(work, sizeof(double))
-    cdef int workers = enlisted()
     if k > SINGLE_ROWS and not are_own_triangles():
         blas_symmetric_product(k, P, V, H, U)
         return
     lay_out_rows(&rows, &arena, k, P)
     rows.V, rows.H, rows.U = V, H, U
-    if k > SINGLE_ROWS:
-        share(pieces_of(P, STRETCH), <double> PASS * k * P, workers, turn_rows, &rows)
-    if k > FEW_ROWS:
-        share(pieces_of(P, rows.width), <double> k * P * P, workers, stretch_of_many, &rows)
-        return
-    share(rows.bands, 0.5 * max(<Py_ssize_t> PASS, 2 * k) * P * P, workers,
-          band_of_few if k > SINGLE_ROWS else band_of_single, &rows)
-    if k > SINGLE_ROWS or rows.bands > 1:
-        share(pieces_of(P, STRETCH), 0.5 * PASS * k * P * (rows.bands + 1), workers, add_parts, &rows)
+    if k <= SINGLE_ROWS:
+        product_of_single(&rows)
+    elif k <= FEW_ROWS:
+        product_of_few(&rows)
+    else:
+        share(pieces_of(P, STRETCH), <double> PASS * k * P, enlisted(), turn_rows, &rows)
+        share(rows.n, <double> k * P * P, enlisted(), stretch_of_many, &rows)
 
 
 cdef void turn_rows(void *rows_, Py_ssize_t piece, int worker) noexcept nogil:
     """columns[p, k] = V[k, p]^T for a stretch of p"""
     cdef const Rows *rows = <const Rows *> rows_
     cdef Py_ssize_t start = piece * STRETCH
-    transpose(rows.V + start, rows.columns + start * rows.k, rows.k, min(rows.P - start, <Py_ssize_t> STRETCH), rows.P,
-              rows.k)
+    kernels_d.turn(rows.k, min(rows.P - start, <Py_ssize_t> STRETCH), rows.V + start, rows.P,
+                   rows.columns + start * rows.k, rows.k)
 
 
-cdef Py_ssize_t band_start(const Rows *rows, Py_ssize_t band, Py_ssize_t unit) noexcept nogil:
+cdef void product_of_single(Rows *rows) noexcept nogil:
+    """Bands of rows of H, one row of V after the other, and then all that they contribute in the order of the bands"""
+    cdef Py_ssize_t band, i
+    share(rows.n, 0.5 * PASS * rows.k * rows.P * rows.P, enlisted(), band_of_single, rows)
+    for band in range(rows.n - 1):
+        for i in range(rows.k):
+            kernels_d.add(band_start(rows, band + 1), part_of(rows, band) + i * rows.P, rows.U + i * rows.P)
+
+
+cdef Py_ssize_t band_start(const Rows *rows, Py_ssize_t band) noexcept nogil:
     """The first row of a band: all have about as many elements"""
-    if band == rows.bands:
+    if band == rows.n:
         return rows.P
-    return <Py_ssize_t> (rows.P * sqrt(<double> band / rows.bands)) // unit * unit
-
-
-cdef Py_ssize_t unit_of(const Rows *rows) noexcept nogil:
-    return TILE if rows.k > SINGLE_ROWS else COPIED
+    return <Py_ssize_t> (rows.P * sqrt(<double> band / rows.n)) // COPIED * COPIED
 
 
 cdef double *part_of(const Rows *rows, Py_ssize_t band) noexcept nogil:
     """k x P, of which a band has what comes before its end"""
-    return rows.U if band + 1 == rows.bands else rows.parts + band * rows.k * rows.P
+    return rows.U if band + 1 == rows.n else rows.parts + band * rows.k * rows.P
 
 
 cdef void band_of_single(void *rows_, Py_ssize_t band, int worker) noexcept nogil:
-    """One row after the other"""
     cdef const Rows *rows = <const Rows *> rows_
-    cdef Py_ssize_t first = band_start(rows, band, COPIED), last = band_start(rows, band + 1, COPIED), i
+    cdef Py_ssize_t first = band_start(rows, band), last = band_start(rows, band + 1), i
     for i in range(rows.k):
         if not go_on(0.5 * PASS * (last - first) * (last + first)):
             return
@@ -191,46 +169,81 @@ cdef void band_of_single(void *rows_, Py_ssize_t band, int worker) noexcept nogi
         kernels_d.symv(first, last, rows.H, rows.P, rows.V + i * rows.P, part_of(rows, band) + i * rows.P)
 
 
-cdef void band_of_few(void *rows_, Py_ssize_t band, int worker) noexcept nogil:
-    """Every tile below the diagonal serves twice, as it is and transposed; the second time it is the left factor"""
+cdef void product_of_few(Rows *rows) noexcept nogil:
+    """Stretches by themselves, and then all pairs of them, in turns in which each is in one pair
+
+    Like the teams of a league: the last one stays where it is, the others sit around a table and move on.
+    """
+    cdef Py_ssize_t n = rows.n, P = rows.P
+    cdef int workers = enlisted()
+    share(pieces_of(P, STRETCH), <double> PASS * rows.k * P, workers, turn_rows, rows)
+    share(n, <double> rows.k * rows.width * P, workers, stretch_of_few, rows)
+    for rows.turn in range(n - 1):
+        share(n // 2, <double> rows.k * rows.width * P, workers, pair_of_few, rows)
+    share(n, <double> PASS * rows.k * P, workers, add_sums, rows)
+
+
+cdef void stretch_of_few(void *rows_, Py_ssize_t piece, int worker) noexcept nogil:
+    """What is in the rows and columns of H of a stretch"""
     cdef const Rows *rows = <const Rows *> rows_
-    cdef Py_ssize_t i = band_start(rows, band, TILE), last = band_start(rows, band + 1, TILE), k = rows.k, P = rows.P
-    cdef Py_ssize_t j, r
-    cdef const double *H
-    cdef double *U = part_of(rows, band)
-    cdef double *tile = rows.tiles + band * rows.width * rows.width
-    for j in range(k):
-        memset(U + j * P, 0, last * sizeof(double))
-    memset(rows.sums + i * k, 0, (last - i) * k * sizeof(double))
-    while i < last:
-        r = min(P - i, <Py_ssize_t> TILE)
-        if not go_on(2.0 * k * r * i):
+    cdef Py_ssize_t k = rows.k, P = rows.P, start = piece * rows.width, stop = min(start + rows.width, P)
+    cdef Py_ssize_t side = min(rows.width, <Py_ssize_t> TILE), i, r
+    cdef double *tile = rows.tiles + piece * side * side
+    for i in range(k if start < stop else 0):
+        memset(rows.U + i * P + start, 0, (stop - start) * sizeof(double))
+    if start < stop:
+        memset(rows.sums + start * k, 0, (stop - start) * k * sizeof(double))
+    i = start
+    while i < stop:
+        r = min(stop - i, <Py_ssize_t> TILE)
+        if not tiles_of_few(rows, i, r, start, i):
             return
-        H = rows.H + i * P
-        j = 0
-        while j < i:
-            # U[k, c] += V[k, r] H[r, c]
-            own_block(k, TILE, r, rows.V + i, P, 1, H + j, P, 1, FBP_ADD, <double *> NULL, U + j, P)
-            # U^T[r, k] += H[r, c] V^T[c, k]
-            own_block(r, k, TILE, H + j, P, 1, rows.columns + j * k, k, 1, FBP_ADD, <double *> NULL, rows.sums + i * k,
-                      k)
-            j += TILE
-        whole_tile(H + i, tile, r, P)
+        whole_tile(rows.H + i * P + i, tile, r, P)
         # U[k, c] += V[k, r] H[r, c]
-        own_block(k, r, r, rows.V + i, P, 1, tile, r, 1, FBP_ADD, <double *> NULL, U + i, P)
+        own_block(k, r, r, rows.V + i, P, 1, tile, r, 1, FBP_ADD, <double *> NULL, rows.U + i, P)
         i += TILE
 
 
-cdef void add_parts(void *rows_, Py_ssize_t piece, int worker) noexcept nogil:
-    """A stretch of U gets what all bands have of it, in their order"""
+cdef void pair_of_few(void *rows_, Py_ssize_t piece, int worker) noexcept nogil:
+    """What is in the rows of H of a stretch and the columns of another"""
     cdef const Rows *rows = <const Rows *> rows_
-    cdef Py_ssize_t start = piece * STRETCH, stop = min(start + STRETCH, rows.P), k = rows.k, P = rows.P, band, i, end
-    for band in range(rows.bands - 1):
-        end = min(stop, band_start(rows, band + 1, unit_of(rows)))
-        for i in range(k if end > start else 0):
-            kernels_d.add(end - start, part_of(rows, band) + i * P + start, rows.U + i * P + start)
-    if k > SINGLE_ROWS:
-        add_transpose(rows.sums + start * k, rows.U + start, stop - start, k, k, P)
+    cdef Py_ssize_t moving = rows.n - 1, one = (rows.turn + piece) % moving, start, stop, last, i
+    cdef Py_ssize_t other = (rows.turn + moving - piece) % moving if piece > 0 else moving
+    start, stop = min(one, other) * rows.width, min((min(one, other) + 1) * rows.width, rows.P)
+    i = max(one, other) * rows.width
+    last = min(i + rows.width, rows.P)
+    while i < last:
+        if not tiles_of_few(rows, i, min(last - i, <Py_ssize_t> TILE), start, stop):
+            return
+        i += TILE
+
+
+cdef bint tiles_of_few(const Rows *rows, Py_ssize_t i, Py_ssize_t r, Py_ssize_t j, Py_ssize_t stop) noexcept nogil:
+    """Every tile below the diagonal serves twice, as it is and transposed; the second time it is the left factor"""
+    cdef Py_ssize_t k = rows.k, P = rows.P, c
+    cdef const double *H = rows.H + i * P
+    if not go_on(2.0 * k * r * (stop - j)):
+        return False
+    while j < stop:
+        c = min(stop - j, <Py_ssize_t> TILE)
+        # U[k, c] += V[k, r] H[r, c]
+        own_block(k, c, r, rows.V + i, P, 1, H + j, P, 1, FBP_ADD, <double *> NULL, rows.U + j, P)
+        # U^T[r, k] += H[r, c] V^T[c, k]
+        own_block(r, k, c, H + j, P, 1, rows.columns + j * k, k, 1, FBP_ADD, <double *> NULL, rows.sums + i * k, k)
+        j += TILE
+    return True
+
+
+cdef void add_sums(void *rows_, Py_ssize_t piece, int worker) noexcept nogil:
+    """U[k, p] += sums[p, k]^T for a stretch of p"""
+    cdef const Rows *rows = <const Rows *> rows_
+    cdef Py_ssize_t start = piece * rows.width, stop = min(start + rows.width, rows.P), k = rows.k, i, p
+    cdef double *turned = rows.columns + start * k      # whose time is over
+    if start >= stop:
+        return
+    kernels_d.turn(stop - start, k, rows.sums + start * k, k, turned, stop - start)
+    for i in range(k):
+        kernels_d.add(stop - start, turned + i * (stop - start), rows.U + i * rows.P + start)
 
 
 cdef void stretch_of_many(void *rows_, Py_ssize_t piece, int worker) noexcept nogil:
@@ -248,7 +261,7 @@ cdef void stretch_of_many(void *rows_, Py_ssize_t piece, int worker) noexcept no
     if i > 0:
         # U^T[r, k] += H[r, q] V^T[q, k]   for q before the rows r
         own_block(r, k, i, H, P, 1, rows.columns, k, 1, FBP_ADD, <double *> NULL, sums, k)
-    transpose(sums, rows.U + i, r, k, k, P)
+    kernels_d.turn(r, k, sums, k, rows.U + i, P)
     i += r
     if i < P:
         # U[k, r] += V[k, p] H[p, r]   for p behind them
@@ -325,14 +338,14 @@ cdef struct Update:
     double *H
     Py_ssize_t m, P, tile
     double sign
-    double *left            # sign Z, and Z: one stretch of columns after the other
-    double *right
+    double *left            # sign Z, one stretch of columns after the other
+    double *right           # Z, likewise; NULL if it is read where it is
 
 
 cdef void lay_out_update(Update *update, Arena *arena, Py_ssize_t m, Py_ssize_t P) noexcept nogil:
     update.m, update.P, update.tile = m, P, max(<Py_ssize_t> 1, min(P, <Py_ssize_t> UPDATED))
     update.left = <double *> take(arena, times(m, P))
-    update.right = <double *> take(arena, times(m, P))
+    update.right = <double *> take(arena, times(m, P if P >= DISTANT else 0))
 
 
 cdef void rank_update(
@@ -350,6 +363,8 @@ cdef void rank_update(
             arena = arena_over(work, sizeof(double))
             lay_out_update(&update, &arena, rows, P)
             update.Z, update.H, update.sign = Z + start * P, H, sign
+            if P < DISTANT:
+                update.right = NULL
             n = pieces_of(P, update.tile)
             share(n, <double> PASS * rows * P, workers, stretch_of_update, &update)
             share(n * (n + 1) // 2, 0.5 * P * P * rows, workers, tile_of_update, &update)
@@ -364,17 +379,20 @@ cdef void stretch_of_update(void *update_, Py_ssize_t piece, int worker) noexcep
     cdef Py_ssize_t start = piece * update.tile, width = min(update.tile, update.P - start), i, p
     cdef const double *Z = update.Z + start
     cdef double *left = update.left + start * update.m
-    cdef double *right = update.right + start * update.m
+    cdef double sign = update.sign
     for i in range(update.m):
         for p in range(width):
-            left[i * width + p] = update.sign * Z[i * update.P + p]
-            right[i * width + p] = Z[i * update.P + p]
+            left[p] = sign * Z[p]
+        if update.right != NULL:
+            memcpy(update.right + start * update.m + i * width, Z, width * sizeof(double))
+        left += width
+        Z += update.P
 
 
 cdef void tile_of_update(void *update_, Py_ssize_t piece, int worker) noexcept nogil:
     """H[r, c] += left[m, r]^T right[m, c]"""
     cdef const Update *update = <const Update *> update_
-    cdef Py_ssize_t i = 0, j = piece, m = update.m, P = update.P, rows, columns
+    cdef Py_ssize_t i = 0, j = piece, m = update.m, P = update.P, rows, columns, ld
     cdef const double *left
     cdef const double *right
     cdef double *H
@@ -383,18 +401,22 @@ cdef void tile_of_update(void *update_, Py_ssize_t piece, int worker) noexcept n
         j -= i
     i *= update.tile
     j *= update.tile
-    left, right, H = update.left + i * m, update.right + j * m, update.H + i * P + j
     rows, columns = min(update.tile, P - i), min(update.tile, P - j)
+    left, H = update.left + i * m, update.H + i * P + j
+    if update.right != NULL:
+        right, ld = update.right + j * m, columns
+    else:
+        right, ld = update.Z + j, P
     if not go_on(<double> m * rows * columns):
         return
     if i > j:
-        own_block(rows, columns, m, left, 1, rows, right, columns, 1, FBP_ADD, <double *> NULL, H, P)
+        own_block(rows, columns, m, left, 1, rows, right, ld, 1, FBP_ADD, <double *> NULL, H, P)
     else:
-        corner_of_update(left, right, H, m, rows, P)
+        corner_of_update(left, right, ld, H, m, rows, P)
 
 
 cdef void corner_of_update(
-    const double *left, const double *right, double *H, Py_ssize_t m, Py_ssize_t n, Py_ssize_t P,
+    const double *left, const double *right, Py_ssize_t ld, double *H, Py_ssize_t m, Py_ssize_t n, Py_ssize_t P,
 ) noexcept nogil:
     """H[n, n] += left[m, n]^T right[m, n], the lower triangle of it"""
     cdef double corner[PANEL * PANEL]
@@ -403,9 +425,9 @@ cdef void corner_of_update(
         rows = min(n - i, <Py_ssize_t> PANEL)
         if i > 0:
             # H[r, q] += left[m, r]^T right[m, q]   for q < i
-            own_block(rows, i, m, left + i, 1, n, right, n, 1, FBP_ADD, <double *> NULL, H + i * P, P)
+            own_block(rows, i, m, left + i, 1, n, right, ld, 1, FBP_ADD, <double *> NULL, H + i * P, P)
         # corner[r, q] = left[m, r]^T right[m, q]   for q from i on
-        own_block(rows, rows, m, left + i, 1, n, right + i, n, 1, FBP_ZERO, <double *> NULL, corner, rows)
+        own_block(rows, rows, m, left + i, 1, n, right + i, ld, 1, FBP_ZERO, <double *> NULL, corner, rows)
         for p in range(rows):
             for j in range(p + 1):
                 H[(i + p) * P + i + j] += corner[p * rows + j]
@@ -512,8 +534,11 @@ cdef void solve_stretch(void *system_, Py_ssize_t piece, int worker) noexcept no
             own_block(rows, width, i, system.above + i, 1, k, Z, P, 1, FBP_ADD, <double *> NULL, Z + i * P, P)
         kernels_d.solve(rows, width, system.R + i * k + i, k, Z + i * P, P)
         i += SOLVED_ROWS
-    for i in range(k):
-        squares += kernels_d.dot(width, Z + i * P, Z + i * P)
+    if width == P:
+        squares = kernels_d.dot(k * P, Z, Z)
+    else:
+        for i in range(k):
+            squares += kernels_d.dot(width, Z + i * P, Z + i * P)
     system.squares[piece] = squares
 
 
@@ -582,20 +607,24 @@ cdef Status invert(
 cdef void pivot_rows(void *inversion_, Py_ssize_t piece, int worker) noexcept nogil:
     """Z = (H[k, rest], I), of a stretch of columns, and 0 in H where that comes from"""
     cdef const Inversion *inversion = <const Inversion *> inversion_
-    cdef Py_ssize_t first = piece * STRETCH, P = inversion.P, k = inversion.k, start = inversion.start, i, p
-    cdef Py_ssize_t last = min(first + STRETCH, P), before = min(last, start), behind = max(first, start + k)
+    cdef Py_ssize_t first = piece * STRETCH, last = min(first + STRETCH, inversion.P), start = inversion.start, i, p
+    cdef Py_ssize_t P = inversion.P, k = inversion.k, stop = start + k
+    # of the stretch: how much comes before the pivots; from where to where they are
+    cdef Py_ssize_t before = max(<Py_ssize_t> 0, min(last, start) - first), left = max(first, start)
+    cdef Py_ssize_t right = min(last, stop), behind = max(first, stop)
     cdef double *H = inversion.H
     cdef double *Z = inversion.Z
-    for i in range(k if before > first else 0):
-        memcpy(Z + i * P + first, H + (start + i) * P + first, (before - first) * sizeof(double))
-        memset(H + (start + i) * P + first, 0, (before - first) * sizeof(double))
-    for p in range(max(first, start), min(last, start + k)):
-        for i in range(k):
-            Z[i * P + p] = 0
+    for i in range(k):
+        if before > 0:
+            memcpy(Z + i * P + first, H + (start + i) * P + first, before * sizeof(double))
+            memset(H + (start + i) * P + first, 0, before * sizeof(double))
+        if left < right:
+            memset(Z + i * P + left, 0, (right - left) * sizeof(double))
+    for p in range(left, right):
         Z[(p - start) * P + p] = 1
         memset(H + p * P + start, 0, (p - start + 1) * sizeof(double))
     if behind < last:
-        transpose(H + behind * P + start, Z + behind, last - behind, k, P, P)
+        kernels_d.turn(last - behind, k, H + behind * P + start, P, Z + behind, P)
         for p in range(behind, last):
             memset(H + p * P + start, 0, k * sizeof(double))
 
@@ -625,7 +654,7 @@ cdef struct Square:
 
 cdef Py_ssize_t band_rows(Py_ssize_t P) noexcept nogil:
     """Of a triangle that is moved"""
-    return max(<Py_ssize_t> BAND, pieces_of(pieces_of(P, MOST_BANDS), COPIED) * COPIED)
+    return max(<Py_ssize_t> BAND, up_to_multiple(pieces_of(P, MOST_BANDS), COPIED))
 
 
 cdef void mirror(double *H, Py_ssize_t P) noexcept nogil:
@@ -639,20 +668,19 @@ cdef void mirror_piece(void *square_, Py_ssize_t piece, int worker) noexcept nog
     cdef const Square *square = <const Square *> square_
     cdef Py_ssize_t first = piece * square.band, last = min(first + square.band, square.P)
     if go_on(<double> PASS * (last - first) * last):
-        mirror_band(square.H, square.P, first, last)
+        mirror_rows(square.H, square.P, first, last)
 
 
-cdef void mirror_band(double *H, Py_ssize_t P, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void mirror_rows(double *H, Py_ssize_t P, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """Copy rows of the lower triangle over columns of the upper one"""
-    cdef Py_ssize_t top = first, left, i, j
-    while top < last:
-        left = 0
-        while left <= top:
-            for j in range(left, min(left + COPIED, last)):
-                for i in range(max(top, j + 1), min(top + COPIED, last)):
-                    H[j * P + i] = H[i * P + j]
-            left += COPIED
-        top += COPIED
+    cdef Py_ssize_t rows, i, j
+    while first < last:
+        rows = min(last - first, <Py_ssize_t> COPIED)
+        kernels_d.turn(rows, first, H + first * P, P, H + first, P)
+        for i in range(first, first + rows):
+            for j in range(first, i):
+                H[j * P + i] = H[i * P + j]
+        first += rows
 
 
 cdef void restore(double *H, const double *diagonal, Py_ssize_t P) noexcept nogil:

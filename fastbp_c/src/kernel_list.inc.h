@@ -120,6 +120,9 @@ KERNEL(void, adam, (ptrdiff_t n, const REAL *g, REAL *p, REAL *m, REAL *v, REAL 
  * on count */
 DOUBLE_KERNEL(void, symv, (ptrdiff_t first, ptrdiff_t n, const REAL *H, ptrdiff_t ld, const REAL *x, REAL *y))
 
+/* y[j, i] = x[i, j], their rows x_row and y_row apart */
+DOUBLE_KERNEL(void, turn, (ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t x_row, REAL *y, ptrdiff_t y_row))
+
 /* returns sum_i x[i] y[i]; y may be x */
 DOUBLE_KERNEL(REAL, dot, (ptrdiff_t n, const REAL *x, const REAL *y))
 

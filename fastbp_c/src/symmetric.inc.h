@@ -1,6 +1,7 @@
 /* Symmetric matrices of which the lower triangle is stored, and small Cholesky factors: in double only. */
 
 #define STRIP 256
+#define SQUARE 64
 
 #if HAS_VECTORS
 #define SYMV_ROWS 8
@@ -54,6 +55,15 @@ static void NAME(symv)(ptrdiff_t first, ptrdiff_t n, const REAL *restrict H, ptr
         }
         y[i] += sum + h[i] * x[i];
     }
+}
+
+/* In squares, which the caches hold, and the pages of which the processor still knows. */
+static void NAME(turn)(ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t x_row, REAL *y, ptrdiff_t y_row)
+{
+    for (ptrdiff_t i = 0; i < rows; i += SQUARE)
+        for (ptrdiff_t j = 0; j < columns; j += SQUARE)
+            NAME(transpose_matrix)(rows - i < SQUARE ? rows - i : SQUARE, columns - j < SQUARE ? columns - j : SQUARE,
+                                   x + i * x_row + j, x_row, y + j * y_row + i, y_row);
 }
 
 static REAL NAME(dot)(ptrdiff_t n, const REAL *x, const REAL *y)
@@ -118,3 +128,4 @@ static void NAME(solve)(ptrdiff_t k, ptrdiff_t n, const REAL *restrict R, ptrdif
 #undef SYMV_ROWS
 #endif
 #undef STRIP
+#undef SQUARE
