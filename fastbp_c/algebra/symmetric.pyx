@@ -30,9 +30,12 @@ cdef enum:
     SHARED_FROM = 768       # columns from which on H is divided for that
     TILE = 128              # of the matrix: 128 KiB, used twice while it is in the cache
     NARROW_STRETCH = 64     # columns of a product of many rows that are a piece, of few columns
-    UPDATED = 128           # rows and columns of a tile of an update
-    DISTANT = 1024          # columns from which on those of a tile are copied: their rows are on as many pages
-    PANEL = 24              # rows of a tile on the diagonal, for the own update; of a product of rows with rows
+    UPDATED = 64            # rows and columns of a tile of an update
+    DEEP = 128              # rows in an update, at least
+    DISTANT = 256           # columns from which on those of a tile are copied: their rows are on as many pages
+    TILE_ROWS = 4           # rows of tiles that are done column by column, while what they are made of is in the cache
+    CORNER = 16             # rows of a tile on its diagonal, at a time
+    PANEL = 24              # rows of a product of rows with rows
     LEAST_PIVOTS = 32       # of an inversion, at a time
     FACTORED_ROWS = 32      # of a small matrix, between products
     SOLVED_ROWS = 12        # of a triangular system, between products
@@ -42,6 +45,7 @@ cdef enum:
     STRETCH = 256           # columns of rows that are moved in a piece
     BAND = 128              # rows of the matrix that are moved in a piece, at least
     MOST_BANDS = 64
+    MIRRORED = 64           # of them at a time
 
 
 cdef Py_ssize_t block_rows(Py_ssize_t P) noexcept nogil:
@@ -342,6 +346,11 @@ cdef struct Update:
     double *right           # Z, likewise; NULL if it is read where it is
 
 
+cdef Py_ssize_t updating_rows(Py_ssize_t P) noexcept nogil:
+    """How many rows at a time: enough for H to be read and written seldom"""
+    return max(<Py_ssize_t> DEEP, block_rows(P))
+
+
 cdef void lay_out_update(Update *update, Arena *arena, Py_ssize_t m, Py_ssize_t P) noexcept nogil:
     update.m, update.P, update.tile = m, P, max(<Py_ssize_t> 1, min(P, <Py_ssize_t> UPDATED))
     update.left = <double *> take(arena, times(m, P))
@@ -352,12 +361,12 @@ cdef void rank_update(
     const double *Z, double *H, double *work, Py_ssize_t m, Py_ssize_t P, double sign,
 ) noexcept nogil:
     """H += sign Z^T Z, sign being 1 or -1, for any number of rows m"""
-    cdef Py_ssize_t block = block_rows(P), start = 0, rows, n
+    cdef Py_ssize_t start = 0, rows, n
     cdef int workers = enlisted()
     cdef Update update
     cdef Arena arena
     while start < m:
-        rows = min(block, m - start)
+        rows = min(updating_rows(P), m - start)
         # H[p, q] += sign Z[m, p]^T Z[m, q]
         if are_own_triangles():
             arena = arena_over(work, sizeof(double))
@@ -389,16 +398,29 @@ cdef void stretch_of_update(void *update_, Py_ssize_t piece, int worker) noexcep
         Z += update.P
 
 
+cdef void find_tile(Py_ssize_t piece, Py_ssize_t n, Py_ssize_t *i, Py_ssize_t *j) noexcept nogil:
+    """Row and column of a tile on or below the diagonal, of n x n: some rows at a time, column by column"""
+    cdef Py_ssize_t first = 0, rows = min(n, <Py_ssize_t> TILE_ROWS)
+    while piece >= rows * first + rows * (rows + 1) // 2:
+        piece -= rows * first + rows * (rows + 1) // 2
+        first += rows
+        rows = min(n - first, <Py_ssize_t> TILE_ROWS)
+    j[0] = min(piece // rows, first)
+    piece -= j[0] * rows
+    while piece >= first + rows - j[0]:
+        piece -= first + rows - j[0]
+        j[0] += 1
+    i[0] = max(first, j[0]) + piece
+
+
 cdef void tile_of_update(void *update_, Py_ssize_t piece, int worker) noexcept nogil:
     """H[r, c] += left[m, r]^T right[m, c]"""
     cdef const Update *update = <const Update *> update_
-    cdef Py_ssize_t i = 0, j = piece, m = update.m, P = update.P, rows, columns, ld
+    cdef Py_ssize_t i, j, m = update.m, P = update.P, rows, columns, ld
     cdef const double *left
     cdef const double *right
     cdef double *H
-    while j > i:
-        i += 1
-        j -= i
+    find_tile(piece, pieces_of(P, update.tile), &i, &j)
     i *= update.tile
     j *= update.tile
     rows, columns = min(update.tile, P - i), min(update.tile, P - j)
@@ -419,10 +441,10 @@ cdef void corner_of_update(
     const double *left, const double *right, Py_ssize_t ld, double *H, Py_ssize_t m, Py_ssize_t n, Py_ssize_t P,
 ) noexcept nogil:
     """H[n, n] += left[m, n]^T right[m, n], the lower triangle of it"""
-    cdef double corner[PANEL * PANEL]
+    cdef double corner[CORNER * CORNER]
     cdef Py_ssize_t i = 0, j, p, rows
     while i < n:
-        rows = min(n - i, <Py_ssize_t> PANEL)
+        rows = min(n - i, <Py_ssize_t> CORNER)
         if i > 0:
             # H[r, q] += left[m, r]^T right[m, q]   for q < i
             own_block(rows, i, m, left + i, 1, n, right, ld, 1, FBP_ADD, <double *> NULL, H + i * P, P)
@@ -431,7 +453,7 @@ cdef void corner_of_update(
         for p in range(rows):
             for j in range(p + 1):
                 H[(i + p) * P + i + j] += corner[p * rows + j]
-        i += PANEL
+        i += CORNER
 
 
 # ---- Z = R^-T Z ----
@@ -562,7 +584,7 @@ cdef void lay_out_inversion(Inversion *inversion, Arena *arena, Py_ssize_t P) no
     inversion.Z = <double *> take(arena, times(block, P))
     inversion.S = <double *> take(arena, times(block, block))
     inversion.least = <double *> take(arena, block)
-    lay_out_update(&update, &of_update, block_rows(P), P)
+    lay_out_update(&update, &of_update, updating_rows(P), P)
     lay_out_system(&system, &of_system, block_rows(P), P)
     inversion.work = <double *> take(arena, max(of_update.used, of_system.used) // sizeof(double))
 
@@ -673,14 +695,18 @@ cdef void mirror_piece(void *square_, Py_ssize_t piece, int worker) noexcept nog
 
 cdef void mirror_rows(double *H, Py_ssize_t P, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """Copy rows of the lower triangle over columns of the upper one"""
-    cdef Py_ssize_t rows, i, j
+    cdef Py_ssize_t rows, part, i, j
     while first < last:
-        rows = min(last - first, <Py_ssize_t> COPIED)
+        rows = min(last - first, <Py_ssize_t> MIRRORED)
         kernels_d.turn(rows, first, H + first * P, P, H + first, P)
-        for i in range(first, first + rows):
-            for j in range(first, i):
-                H[j * P + i] = H[i * P + j]
-        first += rows
+        while rows > 0:
+            part = min(rows, <Py_ssize_t> COPIED)
+            for i in range(first, first + part):
+                for j in range(first, i):
+                    H[j * P + i] = H[i * P + j]
+            first += part
+            rows -= part
+            kernels_d.turn(rows, part, H + first * P + first - part, P, H + (first - part) * P + first, P)
 
 
 cdef void restore(double *H, const double *diagonal, Py_ssize_t P) noexcept nogil:

@@ -363,6 +363,7 @@ cdef Status change_by_inverting(
 ) noexcept nogil:
     """Invert, add or subtract the rows, invert"""
     cdef Py_ssize_t start = 0, rows
+    cdef Py_ssize_t at_once = n if weights == NULL and state.noise == NULL else block_rows(state.P)
     cdef const double *V
     cdef Status status
     if state.fresh:
@@ -376,7 +377,7 @@ cdef Status change_by_inverting(
     if kind == REMOVED:
         take_diagonal(state)
     while start < n:
-        rows = min(block_rows(state.P), n - start)
+        rows = min(at_once, n - start)
         V = scaled_rows(state, B, weights, start, rows)
         rank_update(V, state.H, state.work, rows, state.P, 1 if kind == ADDED else -1)
         if state.noise != NULL:

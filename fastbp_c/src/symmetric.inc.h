@@ -1,7 +1,8 @@
 /* Symmetric matrices of which the lower triangle is stored, and small Cholesky factors: in double only. */
 
 #define STRIP 256
-#define SQUARE 64
+#define TURNED_ROWS 64
+#define TURNED_COLUMNS 2
 
 #if HAS_VECTORS
 #define SYMV_ROWS 8
@@ -57,13 +58,14 @@ static void NAME(symv)(ptrdiff_t first, ptrdiff_t n, const REAL *restrict H, ptr
     }
 }
 
-/* In squares, which the caches hold, and the pages of which the processor still knows. */
+/* Few rows of y at a time, along which all of a block is written: they are on as many pages. */
 static void NAME(turn)(ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t x_row, REAL *y, ptrdiff_t y_row)
 {
-    for (ptrdiff_t i = 0; i < rows; i += SQUARE)
-        for (ptrdiff_t j = 0; j < columns; j += SQUARE)
-            NAME(transpose_matrix)(rows - i < SQUARE ? rows - i : SQUARE, columns - j < SQUARE ? columns - j : SQUARE,
-                                   x + i * x_row + j, x_row, y + j * y_row + i, y_row);
+    for (ptrdiff_t i = 0; i < rows; i += TURNED_ROWS)
+        for (ptrdiff_t j = 0; j < columns; j += TURNED_COLUMNS)
+            NAME(transpose_matrix)(rows - i < TURNED_ROWS ? rows - i : TURNED_ROWS,
+                                   columns - j < TURNED_COLUMNS ? columns - j : TURNED_COLUMNS, x + i * x_row + j,
+                                   x_row, y + j * y_row + i, y_row);
 }
 
 static REAL NAME(dot)(ptrdiff_t n, const REAL *x, const REAL *y)
@@ -128,4 +130,5 @@ static void NAME(solve)(ptrdiff_t k, ptrdiff_t n, const REAL *restrict R, ptrdif
 #undef SYMV_ROWS
 #endif
 #undef STRIP
-#undef SQUARE
+#undef TURNED_ROWS
+#undef TURNED_COLUMNS
