@@ -4,9 +4,12 @@ The shapes are the products of affine layers: forward (NN: X W), weights (TN: X^
 sides are called in the same way, through the addresses that the modules export to C, and the time of a call on empty
 operands is taken off. Smaller products than these cannot be told from their calls.
 
-Rows to look at for the constants: PACK_FROM_ROWS in "batch n, 256 x 256", where copying panels of W begins to pay;
-AHEAD_FROM_BYTES in "1024 x 1024"; OWN_LIMIT in the shapes from 512 x 512 x 256 on, the first of them the last that the
-library computes itself.
+The library computes all of them itself here, whatever the limit; FASTBP_INSTRUCTION_SET and OPENBLAS_CORETYPE (Haswell
+for AVX2) choose the instruction sets of the two sides, OPENBLAS_NUM_THREADS=1 one core for both.
+
+Rows to look at for the constants of gemm.inc.h and kernels.c: PACK_FROM_ROWS in "batch n, 256 x 256", where copying panels
+of W begins to pay; GROUP_ROWS and AHEAD_FROM_BYTES in "1024 x 1024"; LEFT_BYTES and LEFT_FROM_BYTES in those of 1024
+rows; DOTTED_ROWS and WIDE_ROWS in batches up to 8. OWN_LIMIT in the shapes from 512 x 512 x 256 on.
 """
 
 import ctypes
@@ -18,18 +21,28 @@ import pytest
 import scipy.linalg.cython_blas
 
 import fastbp_c.affine
+import fastbp_c.algebra.simd
 import ways
 from support import record
 
 AREA = "Matrix products"
 # (batch, n_in, n_out)
 SHAPES = [
+    (1, 256, 256),
+    (3, 256, 256),
+    (8, 256, 256),
+    (16, 16, 16),
+    (24, 24, 24),
     (32, 32, 32),
     (32, 64, 32),
+    (48, 48, 48),
     (64, 64, 64),
     (128, 128, 128),
     (128, 784, 100),
     (128, 100, 10),
+    (128, 128, 1),
+    (128, 128, 3),
+    (192, 192, 192),
     (256, 784, 256),
     (500, 64, 32),
     (32, 256, 256),
@@ -39,7 +52,10 @@ SHAPES = [
     (128, 256, 256),
     (512, 512, 256),  # 2^26 multiply-adds
     (520, 512, 256),
+    (512, 600, 300),
     (1024, 512, 512),
+    (1024, 784, 512),
+    (1024, 1024, 1024),
     (32, 1024, 1024),
 ]
 EXPORTED = {"NN": "affine_forward", "TN": "affine_gradient", "NT": "affine_delta"}
@@ -87,6 +103,13 @@ def by_blas(kind, dtype, left, right, result, batch, n_in, n_out):
     call = functools.partial(gemm, *map(ctypes.c_void_p, arguments))
     call.values = values  # their addresses are valid as long as the call exists
     return call
+
+
+@pytest.fixture(autouse=True, scope="module")
+def all_by_own_kernels():
+    fastbp_c.algebra.simd.limit_products(2**62)
+    yield
+    fastbp_c.algebra.simd.limit_products()
 
 
 IMPLEMENTATIONS = {"fastbp": own, ways.BLAS: by_blas}

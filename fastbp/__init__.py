@@ -43,7 +43,8 @@ Files
 
 Building blocks and the installation
     affine, affine_backward, delta_backward     one layer, forward and backward, from array to array
-    show_config                                 versions, BLAS and vector instructions in use
+    set_num_threads, get_num_threads            how many threads a call may use; the results are the same
+    show_config                                 versions, threads, BLAS and vector instructions in use
 """
 
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,7 @@ from fastbp._networks.images import AveragePool2d, Conv1d, Conv2d, MaxPool2d
 from fastbp._networks.layers import Affine, Layer, Shared, Tied
 from fastbp._networks.network import Network, mlp
 from fastbp._storage import load
+from fastbp._threads import get_num_threads, set_num_threads
 from fastbp._training.trainer import History, Trainer
 from fastbp._version import VERSION as __version__  # noqa: N811
 from fastbp_c.training.optimizer import SGD, Adam
@@ -98,6 +100,7 @@ __all__ = [
     "delta_backward",
     "gauss_newton",
     "gauss_newton_diagonal",
+    "get_num_threads",
     "hessian",
     "hessian_diagonal",
     "inverse_outer_product",
@@ -108,6 +111,7 @@ __all__ = [
     "mlp",
     "parameter_jacobian",
     "per_sample_gradients",
+    "set_num_threads",
     "show_config",
     "woodbury_update",
 ]

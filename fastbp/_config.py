@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastbp._threads import get_num_threads, why
 from fastbp._version import VERSION
 from fastbp_c.algebra import simd
 
 
 def show_config() -> None:
-    """Print the version, the BLAS with its threads, the vector instructions in use and the sizes of the dtypes.
+    """Print versions, how many threads a call may use and why, the BLAS, the vector instructions, the sizes of dtypes.
 
     Examples
     --------
@@ -21,6 +22,7 @@ def show_config() -> None:
     import fastbp_c.affine  # noqa: F401  BLAS is loaded with the kernels
 
     print(f"fastbp        {VERSION} (NumPy {np.__version__}, SciPy {scipy.__version__})")
+    print(f"threads       {get_num_threads()}: {why()}")
     for library in threadpool_info():
         if library["user_api"] == "blas":
             kernels = library.get("architecture", "unknown")

@@ -4,11 +4,12 @@ cimport numpy as cnp
 from cython cimport floating
 from libc.stdlib cimport free, malloc
 
-from fastbp_c.algebra cimport simd
+from fastbp_c.algebra cimport simd, stretches
 from fastbp_c.boundary.check cimport (
     Memory, check_apart, check_floating, check_matrix, check_memory, check_vector, memory_of,
 )
 from fastbp_c.boundary.interrupt cimport begin, end, go_on
+from fastbp_c.boundary.team cimport enlist
 from fastbp_c.networks.activation cimport activation_id
 from fastbp_c.algebra.product cimport product
 from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_SOFTMAX, FBP_ZERO
@@ -165,6 +166,7 @@ def affine(cnp.ndarray X not None, cnp.ndarray W not None, cnp.ndarray b, cnp.nd
     if b is not None:
         check_apart("out", Y, "b", b)
     cdef const void *bias = NULL if b is None else cnp.PyArray_DATA(b)
+    enlist(<double> N * n_in * n_out)
     begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
@@ -214,6 +216,7 @@ def affine_backward(
     if typenum == cnp.NPY_FLOAT and needs_sums(<const float *> NULL, N):
         room = cnp.PyArray_EMPTY(1, &n_sums, cnp.NPY_DOUBLE, False)
         sums = <double *> cnp.PyArray_DATA(room)
+    enlist(<double> N * n_in * n_out)
     begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:
@@ -237,9 +240,9 @@ cdef void delta(
         count = min(rows, N - n)
         if rows < N and not go_on(<double> count * n_in * n_out):
             return
-        simd.activate(activation, count * n_in, a + n * n_in, result + n * n_in, h1 + n * n_in, NULL)
+        stretches.activate(activation, count * n_in, a + n * n_in, result + n * n_in, h1 + n * n_in, <floating *> NULL)
         affine_delta(delta_next + n * n_out, W, result + n * n_in, count, n_in, n_out)
-        simd.multiply(count, 1, n_in, h1 + n * n_in, result + n * n_in)
+        stretches.multiply(count, 1, n_in, h1 + n * n_in, result + n * n_in)
         n += count
 
 
@@ -268,6 +271,7 @@ def delta_backward(
     check_memory("work", work_memory, "W_next", w_memory)
     check_memory("work", work_memory, "a", a_memory)
     check_memory("work", work_memory, "out", out_memory)
+    enlist(<double> N * n_in * n_out)
     begin()
     with nogil:
         if typenum == cnp.NPY_FLOAT:

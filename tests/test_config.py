@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import scipy
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastbp
 from fastbp_c.algebra import simd
@@ -47,3 +47,13 @@ def test_vectors_in_use(capsys, instruction_set):
 def test_columns_line_up(capsys):
     lines = printed(capsys)
     assert {re.match(r"\S+ +", line).end() for line in lines} == {14}
+
+
+def test_threads_and_why(capsys):
+    fastbp.set_num_threads(3)
+    try:
+        assert "threads       3: set_num_threads" in printed(capsys)
+        with threadpool_limits(2, "fastbp"):
+            assert "threads       2: a limit of threadpoolctl" in printed(capsys)
+    finally:
+        fastbp.set_num_threads(None)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastbp
+import fastbp._boundary.control_groups as control_groups
 import fastbp._boundary.memory as memory
 from fastbp import Affine, Network, Shared
 
@@ -48,8 +49,8 @@ def system(tmp_path, monkeypatch):
                 f"anon 5\nfile {group.get('file', 0)}\ncache {group.get('file', 0)}\nshmem 7\n"
                 f"{names['inactive']} {group.get('inactive', 0)}\n{names['active']} {group.get('active', 0)}\n"
             )
-        monkeypatch.setattr(memory, "PROC", proc)
-        monkeypatch.setattr(memory, "CGROUP", top)
+        monkeypatch.setattr(control_groups, "PROC", proc)
+        monkeypatch.setattr(control_groups, "CGROUP", top)
         monkeypatch.setattr(sys, "platform", "linux")
 
     return make
@@ -118,7 +119,7 @@ def test_more_used_than_allowed(system, version):
 @pytest.mark.parametrize("missing", ["meminfo", "self/cgroup", "memory.stat", "memory.current", "memory.max"])
 def test_files_that_are_not_there(system, missing):
     system({"/": {"limit": 100 * MiB, "usage": 50 * MiB}})
-    folder = memory.CGROUP if missing.startswith("memory.") else memory.PROC
+    folder = control_groups.CGROUP if missing.startswith("memory.") else control_groups.PROC
     (folder / missing).unlink()
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert memory.available_bytes() == {"meminfo": min(total, 50 * MiB)}.get(missing, 8192 * MiB)
@@ -127,7 +128,7 @@ def test_files_that_are_not_there(system, missing):
 @linux_files
 def test_garbage(system):
     system({"/": {"limit": "lots", "usage": "x"}})
-    (memory.PROC / "meminfo").write_text("MemAvailable: much kB\n")
+    (control_groups.PROC / "meminfo").write_text("MemAvailable: much kB\n")
     assert memory.available_bytes() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

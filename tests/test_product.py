@@ -1,7 +1,8 @@
 """The matrix products under every layer: Y = X W + b, dW = Xᵀ dY, dX = dY Wᵀ, at the edges of every block.
 
-Tiles are 6 or 12 rows by 2 vectors of 2 to 16 lanes, blocks 256 rows by 128 deep, rows are packed from 192 on, and
-more than `product_limit` multiply-adds go to BLAS.
+Tiles are 6 or 12 rows by 2 vectors of 2 to 16 lanes, or up to 6 rows by 4 vectors; blocks are 256 to 768 rows by 128
+deep; B is packed from 48, 96 or 192 rows on, by 64 or 128 columns, a large A from 512 columns on; and more than
+`product_limit` multiply-adds go to BLAS.
 """
 
 import itertools
@@ -179,6 +180,27 @@ def test_large_products(dtype, shape, limit, product_limit):
     fastbp_c.affine.affine_backward(dY, X, W, None, dW, db)
     check(dW, product(X.T, dY), dtype, N, "dW")
     check(db, column_sums(dY), dtype, N, "db")
+
+
+# Few rows, whose vectors are four wide or run along k; parts of A and B packed, with rests of every kind.
+PACKED = ((1, 200, 131), (2, 131, 200), (3, 129, 300), (4, 300, 129), (5, 64, 270), (6, 140, 130), (97, 530, 1030),
+          (200, 1400, 515), (790, 260, 525), (527, 301, 262), (130, 1027, 60))
+
+
+@pytest.mark.parametrize("shape", PACKED, ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_wide_and_packed_products(instruction_set, dtype, shape, product_limit):
+    product_limit(2**40)
+    N, n_in, n_out = shape
+    X, W, dY, b, dW = random(8, dtype, (N, n_in), (n_in, n_out), (N, n_out), n_out, (n_in, n_out))
+    Y, dX = nan(dY.shape, dtype), nan(X.shape, dtype)
+    check(fastbp.affine(X, W, b, out=Y), product(X, W, b), dtype, n_in + 1, "Y")
+    before = dW.copy()
+    fastbp_c.affine.affine_backward(dY, X, W, dX, dW, np.zeros(n_out, dtype), True)
+    check(dW, product(X.T, dY, before), dtype, N + 1, "accumulated dW")
+    check(dX, product(dY, W.T), dtype, n_out, "dX")
+    again = fastbp.affine(X, W, b)
+    np.testing.assert_array_equal(Y, again)
 
 
 def sprinkled(rng, shape, dtype):

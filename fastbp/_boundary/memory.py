@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from fastbp._boundary import control_groups
+from fastbp._boundary.control_groups import read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CACHE_LINE = 64
 UNNOTICED = 1 << 26  # bytes: a smaller result is taken without a look at the memory there is
-PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def new_array(what: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -60,7 +61,7 @@ def available_bytes() -> int:
     if sys.platform == "win32":
         return _windows_bytes()
     try:
-        free = int((PROC / "meminfo").read_text().split("MemAvailable:")[1].split()[0]) * 1024
+        free = int(read(f"{control_groups.PROC}/meminfo").split("MemAvailable:")[1].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(0, min([free, *_group_bytes()]))
@@ -69,42 +70,25 @@ def available_bytes() -> int:
 class _Accounts(NamedTuple):
     """Where a version of Linux' control groups keeps what is allowed and used, and what of it the page cache has."""
 
-    folder: str
     limit: str
     usage: str
     cache: tuple[str, ...]
 
 
 # With those below a group counted in, as its usage does.
-UNIFIED = _Accounts("", "memory.max", "memory.current", ("active_file", "inactive_file"))
-LEGACY = _Accounts(
-    "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file")
-)
+UNIFIED = _Accounts("memory.max", "memory.current", ("active_file", "inactive_file"))
+LEGACY = _Accounts("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file"))
 
 
 def _group_bytes() -> list[int]:
     """What every control group around this process (a container, a batch job) has left."""
-    try:
-        lines = (PROC / "self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
     found = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        accounts = LEGACY if controllers else UNIFIED
-        top = CGROUP / accounts.folder
-        inner = top / path.lstrip("/")
-        # In a container the path may be the host's, and the files of its own group are at the top.
-        for group in (inner, *inner.parents):
-            found += _left_in(group, accounts)
-            if group == top:
-                break
+    for group, legacy in control_groups.around("memory"):
+        found += _left_in(group, LEGACY if legacy else UNIFIED)
     return found
 
 
-def _left_in(group: Path, accounts: _Accounts) -> list[int]:
+def _left_in(group: str, accounts: _Accounts) -> list[int]:
     """What a group has left, in a list; nothing if it has no limit.
 
     Files that were read or written stay in memory, are counted as used, and make room as soon as somebody needs it:
@@ -112,8 +96,8 @@ def _left_in(group: Path, accounts: _Accounts) -> list[int]:
     too much, since they have shared memory, which can only be swapped.)
     """
     try:
-        limit, used = (int((group / name).read_text()) for name in (accounts.limit, accounts.usage))
-        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        limit, used = (int(read(f"{group}/{name}")) for name in (accounts.limit, accounts.usage))
+        statistics = dict(line.split() for line in read(f"{group}/memory.stat").splitlines())
         return [limit - used + sum(int(statistics.get(name, 0)) for name in accounts.cache)]
     except (OSError, ValueError):  # "max" is no number
         return []

@@ -1,9 +1,9 @@
 """Every matrix product of the library goes through here: the one place that decides who computes it.
 
-Own kernels (src/gemm.inc.h) up to own_limit multiply-adds, BLAS beyond it. `benches/bench_product.py` shows why: below
-it BLAS packs and dispatches for more than it gains. It is set once, in simd.pyx: where BLAS has one core it is ahead
-only with very large products; where it may use more, it gets those that take a millisecond or longer and have a result
-to divide among threads. So no small product ever wakes BLAS's threads, and no limit on them has to be set.
+Own kernels (src/gemm.inc.h) wherever there are some: BLAS on several threads has other bits than on one, and nothing
+limits its threads for a call. Builds without vector kernels leave all products to BLAS. A product that takes some time
+is cut into tiles, by its shape alone, which are shared with helpers (team.pxd). `benches/bench_product.py` is behind the
+constants.
 
 Long products are computed in pieces, with a look for signals before each (interrupt.pxd). Of one that was stopped the
 result is of no meaning.
@@ -17,7 +17,7 @@ from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO, kernels_d, kerne
 from fastbp_c.boundary.interrupt cimport go_on
 
 cdef enum:
-    SMALL_RESULT = 1 << 14
+    DIVIDED = 1 << 20       # multiply-adds from which on a product is cut into tiles
     # benches/bench_product.py, bench_inverse.py: what pieces cost is lost in the noise.
     LONG = 1 << 24          # multiply-adds that are worth a look
     PIECE = 1 << 30         # multiply-adds without one: 0.03 s
@@ -27,14 +27,9 @@ cdef enum:
     STRIP = 2048            # its rows in a call otherwise
 
 
-cdef inline bint is_own(Py_ssize_t M, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
-    """Whether the own kernels compute products of that size"""
-    return kernels_f.gemm != NULL and (<double> M * N * K <= own_limit or 0 < own_limit and M * N <= SMALL_RESULT)
-
-
-cdef inline bint are_own_triangles() noexcept nogil:
-    """Whether the own kernels compute products and updates of symmetric matrices: where there are any, of every size"""
-    return kernels_d.gemm != NULL and own_limit > 0
+cdef inline bint is_own() noexcept nogil:
+    """Whether the own kernels compute products"""
+    return kernels_f.gemm != NULL and own_limit > 0
 
 
 cdef inline Py_ssize_t even_piece(Py_ssize_t size, Py_ssize_t largest) noexcept nogil:
@@ -63,29 +58,6 @@ cdef inline void own_block(
         kernels_f.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, ldc, start, bias)
     else:
         kernels_d.gemm(M, N, K, A, a_row, a_col, B, b_row, b_col, C, ldc, start, bias)
-
-
-cdef inline void own_product(
-    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const floating *A, Py_ssize_t a_row, Py_ssize_t a_col,
-    const floating *B, Py_ssize_t b_row, Py_ssize_t b_col, int start, const floating *bias, floating *C,
-) noexcept nogil:
-    """The same for a dense C"""
-    own_block(M, N, K, A, a_row, a_col, B, b_row, b_col, start, bias, C, N)
-
-
-cdef inline void long_own_product(
-    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const floating *A, Py_ssize_t a_row, Py_ssize_t a_col,
-    const floating *B, Py_ssize_t b_row, Py_ssize_t b_col, int start, const floating *bias, floating *C,
-) noexcept nogil:
-    """The same in pieces of K: the result is small"""
-    cdef Py_ssize_t step = piece_depth(M, N), k = 0, depth
-    while k < K:
-        depth = min(step, K - k)
-        if not go_on(<double> M * N * depth):
-            return
-        own_block(M, N, depth, A + k * a_col, a_row, a_col, B + k * b_row, b_row, b_col,
-                  start if k == 0 else <int> FBP_ADD, bias, C, N)
-        k += depth
 
 
 cdef inline void blas_product(
@@ -125,19 +97,26 @@ cdef inline void product(
     cdef Py_ssize_t m
     if M == 0 or N == 0:
         return
-    if is_own(M, N, K):
-        if <double> M * N * K <= LONG:
-            own_product(M, N, K, A, 1 if trans_a else K, M if trans_a else 1, B, 1 if trans_b else N,
-                        K if trans_b else 1, start, bias, C)
+    if is_own():
+        if <double> M * N * K < DIVIDED:
+            own_block(M, N, K, A, 1 if trans_a else K, M if trans_a else 1, B, 1 if trans_b else N,
+                      K if trans_b else 1, start, bias, C, N)
         else:
-            long_own_product(M, N, K, A, 1 if trans_a else K, M if trans_a else 1, B, 1 if trans_b else N,
-                             K if trans_b else 1, start, bias, C)
+            tiled_product(M, N, K, A, 1 if trans_a else K, M if trans_a else 1, B, 1 if trans_b else N,
+                          K if trans_b else 1, start, bias, C, N)
         return
     if start == FBP_BIAS:
         for m in range(M):
             memcpy(C + m * N, bias, N * sizeof(floating))
     blas_product(trans_a, trans_b, M, N, K, <floating> 1, A, M if trans_a else K, B, K if trans_b else N,
                  start != FBP_ZERO, C, N)
+
+
+cdef void tiled_product(
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const floating *A, Py_ssize_t a_row, Py_ssize_t a_col,
+    const floating *B, Py_ssize_t b_row, Py_ssize_t b_col, int start, const floating *bias, floating *C,
+    Py_ssize_t ldc,
+) noexcept nogil
 
 
 cdef inline void blas_symmetric_product(

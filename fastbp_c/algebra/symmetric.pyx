@@ -17,7 +17,7 @@ from libc.math cimport INFINITY, fabs, log, sqrt
 from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra.product cimport (
-    are_own_triangles, blas_rank_update, blas_solve, blas_symmetric_product, own_block, product,
+    blas_rank_update, blas_solve, blas_symmetric_product, is_own, own_block, product,
 )
 from fastbp_c.algebra.simd cimport FBP_ADD, FBP_ZERO, kernels_d
 from fastbp_c.boundary.interrupt cimport go_on, stopped
@@ -120,7 +120,7 @@ cdef void symmetric_rows(
     """U = V H"""
     cdef Rows rows
     cdef Arena arena = arena_over(work, sizeof(double))
-    if k > SINGLE_ROWS and not are_own_triangles():
+    if k > SINGLE_ROWS and not is_own():
         blas_symmetric_product(k, P, V, H, U)
         return
     lay_out_rows(&rows, &arena, k, P)
@@ -293,7 +293,7 @@ cdef void inner_products(
     if k == 1:
         S[0] = kernels_d.dot(P, U, V)
         return
-    if not are_own_triangles():
+    if not is_own():
         # S[k, l] = U[k, p] V[l, p]^T
         product(False, True, k, k, P, U, V, FBP_ZERO, NULL, S)
         return
@@ -368,7 +368,7 @@ cdef void rank_update(
     while start < m:
         rows = min(updating_rows(P), m - start)
         # H[p, q] += sign Z[m, p]^T Z[m, q]
-        if are_own_triangles():
+        if is_own():
             arena = arena_over(work, sizeof(double))
             lay_out_update(&update, &arena, rows, P)
             update.Z, update.H, update.sign = Z + start * P, H, sign
@@ -499,7 +499,7 @@ cdef Status factor_rows(
         return INDEFINITE
     for i in range(k):
         log_determinant[0] += 2 * log(S[i * k + i])
-    if not are_own_triangles():
+    if not is_own():
         # Z[k, p] = R[k, k]^-T Z[k, p]
         blas_solve(k, P, S, Z)
         squares[0] = kernels_d.dot(k * P, Z, Z)
@@ -518,7 +518,7 @@ cdef Status factor_rows(
 cdef bint cholesky(double *S, const double *least, double *work, Py_ssize_t k) noexcept nogil:
     """S = R^T R in the upper triangle, whether every pivot is finite and above its least; work: k k elements"""
     cdef Py_ssize_t i = 0, j, p, rows, left
-    if not are_own_triangles():
+    if not is_own():
         return kernels_d.cholesky(k, S, k, least)
     while i < k:
         rows = min(k - i, <Py_ssize_t> FACTORED_ROWS)

@@ -4,8 +4,9 @@
     share(pieces, work, workers, piece, task)       wherever work can be divided
 
 The caller does pieces, too, and goes on when all are done. What a piece is follows from shapes alone and is done in the
-same way by whoever has it; so nothing depends on how many helpers there are. A piece gets a number below `workers`,
-that of the workspace it may use. Within a piece nothing is shared: there `share` does all by itself.
+same way by whoever has it; so nothing depends on how many helpers there are. A piece gets a number below `workers`
+and below `pieces`, that of the workspace it may use. Within a piece nothing is shared: there `share` does all by
+itself, as number 0 of what the piece has for itself.
 
 Long pieces look for signals (interrupt.pxd); when a handler has raised, what is left is not done.
 """

@@ -1,8 +1,9 @@
 """When work is shared, and with how many; team.pxd says how."""
 
+import atexit
 import os
 
-from fastbp_c.boundary.interrupt cimport follow, stopped
+from fastbp_c.boundary.interrupt cimport follow, go_on, stopped
 
 cdef extern from "team.h":
     enum:
@@ -16,19 +17,22 @@ cdef extern from "team.h":
     int fbp_open(Py_ssize_t pieces, Piece function, void *task, int workers, int wanted, bint wake) noexcept nogil
     Py_ssize_t fbp_claim(int place) noexcept nogil
     void fbp_drop(int place) noexcept nogil
-    void fbp_finish(int place) noexcept nogil
+    bint fbp_finish(int place) noexcept nogil
+    int fbp_usual_workers() noexcept nogil
     int fbp_workers() noexcept nogil
     void fbp_set_workers(int n, int most) noexcept nogil
     int fbp_helpers() noexcept nogil
     int fbp_idle() noexcept nogil
+    bint fbp_begin() noexcept nogil
     void fbp_before_fork() noexcept nogil
-    void fbp_after_fork(bint in_child) noexcept nogil
+    void fbp_after_fork() noexcept nogil
 
 cdef enum:
     # In multiply-adds, of which wide vectors do some 70000 in a microsecond. benches/bench_threads.py
     WARM = 1 << 19      # of all pieces, that are shared with helpers which are awake
     COLD = 1 << 22      # for which helpers are woken up
     SHARE = 1 << 18     # for one of them
+    LONG = 1 << 29      # as good as a hundredth of a second of waiting: a look for signals is due
 
 
 cdef struct Shared:
@@ -64,14 +68,15 @@ cdef void expect(double work) noexcept nogil:
 cdef int offered(Py_ssize_t pieces, double work, int workers, Shared *shared) noexcept nogil:
     """The place of an offer that somebody may take, or -1"""
     cdef fbp_worker *me = fbp_me()
-    cdef int wanted = <int> min(min(<double> pieces, <double> workers) - 1, work / SHARE)
+    cdef int most = <int> min(pieces, <Py_ssize_t> workers)
+    cdef int wanted = <int> min(<double> most - 1, work / SHARE)
     cdef bint wake = work >= COLD
     if me.inside or wanted < 1:
         return -1
     if not wake and me.ahead >= COLD and fbp_idle() < wanted:
         wake = True
         me.ahead -= COLD
-    return fbp_open(pieces, of_helper, shared, workers, wanted, wake)
+    return fbp_open(pieces, of_helper, shared, most, wanted, wake)
 
 
 cdef void share(Py_ssize_t pieces, double work, int workers, Piece piece, void *task) noexcept nogil:
@@ -81,11 +86,10 @@ cdef void share(Py_ssize_t pieces, double work, int workers, Piece piece, void *
     cdef Py_ssize_t number
     cdef int place = offered(pieces, work, workers, &shared) if work >= WARM and workers > 1 and pieces > 1 else -1
     if place < 0:
-        me = fbp_me()
         for number in range(pieces):
             if stopped():
                 return
-            piece(task, number, me.number)
+            piece(task, number, 0)
         return
     me = fbp_me()
     me.inside = True
@@ -96,12 +100,19 @@ cdef void share(Py_ssize_t pieces, double work, int workers, Piece piece, void *
             fbp_drop(place)
         number = fbp_claim(place)
     me.inside = False
-    fbp_finish(place)
+    while not fbp_finish(place):
+        if not go_on(LONG):
+            fbp_drop(place)
 
 
 def set_threads(int n, int most=FBP_MOST_WORKERS):
     """How many threads a call may use, itself included; 0: as many as there are processors for it, up to `most`."""
     fbp_set_workers(n, most)
+
+
+def usual_threads():
+    """How many threads a call may use, but for the limits of this thread and of others."""
+    return fbp_usual_workers()
 
 
 def threads():
@@ -110,27 +121,23 @@ def threads():
 
 
 def helpers():
-    """How many helpers have been started."""
+    """How many helpers there are."""
     return fbp_helpers()
 
 
-def before_fork():
-    """End the helpers, each after its piece: in the child there would be none of them."""
+def end_helpers():
+    """End the helpers, each after its piece; none is started until `let_helpers_start`, or in a child."""
     with nogil:
         fbp_before_fork()
 
 
-def after_fork_in_parent():
-    """Let them be started again."""
-    fbp_after_fork(False)
+def let_helpers_start():
+    """From here on they may be started again."""
+    fbp_after_fork()
 
 
-def after_fork_in_child():
-    """The same, and forget what other threads had shared."""
-    fbp_after_fork(True)
-
-
+if not fbp_begin():
+    raise MemoryError("expected memory for a thread's own number of threads, got none")
+atexit.register(end_helpers)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=before_fork, after_in_parent=after_fork_in_parent, after_in_child=after_fork_in_child
-    )
+    os.register_at_fork(before=end_helpers, after_in_parent=let_helpers_start)

@@ -17,19 +17,20 @@ from fastbp_c.algebra cimport simd
 from fastbp_c.algebra.product cimport product
 from fastbp_c.algebra.simd cimport FBP_ADD, FBP_ZERO
 from fastbp_c.boundary.interrupt cimport go_on
-from fastbp_c.derivatives.descent cimport Descent, Room
-from fastbp_c.networks.batch cimport Batch
+from fastbp_c.boundary.team cimport share
+from fastbp_c.derivatives.descent cimport Descent, Own, Pair, Room, room_of
+from fastbp_c.networks.batch cimport Batch, itemsize
 from fastbp_c.networks.linear cimport (
     has_bias_rows, left_rows, left_width, n_own, parameter, right_place, right_width, same_matrix,
     slot_gradient_rows,
 )
 from fastbp_c.networks.passes cimport layer_input
-from fastbp_c.networks.records cimport Layer, array_at, strip_of
+from fastbp_c.networks.records cimport Layer, Net, array_at
 
 
 cdef void gradients_along(
     const Batch *chunk, const Descent *descent, const Room *room, Py_ssize_t l, Py_ssize_t m, Py_ssize_t first,
-    Py_ssize_t count, Py_ssize_t alpha, floating *Q, Py_ssize_t Q_row, const floating *work,
+    Py_ssize_t count, Py_ssize_t alpha, floating *Q, Py_ssize_t Q_row, floating *strip, const floating *work,
 ) noexcept nogil:
     """Q[n] = z^(m-1)_n D^lm_n[alpha] + G^l,(m-1)_n[alpha] delta^m_n for samples first, ..., at the slots of layer m
 
@@ -39,7 +40,6 @@ cdef void gradients_along(
     cdef Py_ssize_t A = chunk.net.layers[l].n_out, N = chunk.N, n
     cdef const floating *D = <const floating *> room.D_turned
     cdef const floating *G = <const floating *> room.G_turned
-    cdef floating *strip = strip_of(chunk.net, N, work)
     if alpha < 0:
         for n in range(count):
             memset(Q + n * Q_row, 0, n_own(use) * sizeof(floating))
@@ -82,68 +82,159 @@ cdef void add_row(
             to[i] = (to[i] if add else 0) + c[size + i]
 
 
+cdef void block_rows(const Pair *pair, Py_ssize_t e, const Own *own, const floating *work) noexcept nogil:
+    """The rows of output e of the lower layer"""
+    cdef const Batch *chunk = pair.chunk
+    cdef const Layer *layer = &chunk.net.layers[pair.l]
+    cdef const Layer *use = &chunk.net.layers[pair.m]
+    cdef Py_ssize_t P = chunk.net.n_parameters, width = pair.width, inputs = left_width(layer), first = 0, count, g, k
+    cdef Py_ssize_t samples = max(1, pair.room.Q_size // (layer.groups * width))
+    cdef bint with_bias = layer.b >= 0 and has_bias_rows(layer)
+    cdef const floating *left = <const floating *> pair.left
+    cdef floating *Q = <floating *> own.Q
+    cdef floating *C = <floating *> own.C
+    cdef floating *H = <floating *> pair.descent.H
+    while first < chunk.N:
+        count = min(samples, chunk.N - first)
+        if not go_on(<double> count * layer.groups * width * (inputs + 4)):
+            return
+        for g in range(layer.groups):
+            gradients_along(chunk, pair.descent, pair.room, pair.l, pair.m, first, count, right_place(layer, g, e),
+                            Q + g * width, layer.groups * width, <floating *> own.strip, work)
+        # C[k, c] (+)= left[r, k]^T Q[r, c]
+        product(True, False, inputs, width, count * layer.groups, left + first * layer.groups * inputs, Q,
+                FBP_ADD if first > 0 else FBP_ZERO, <const floating *> NULL, C)
+        if with_bias:
+            simd.column_sums(count * layer.groups, width, Q, first > 0, C + inputs * width)
+        first += count
+    for k in range(inputs):
+        add_row(pair.descent, use, pair.l == pair.m, pair.add, C + k * width, parameter(layer, k, e), P, H)
+    if with_bias:
+        add_row(pair.descent, use, pair.l == pair.m, pair.add, C + inputs * width, layer.b + e, P, H)
+
+
+cdef void image_bias_row(const Pair *pair, Py_ssize_t c, const Own *own, const floating *work) noexcept nogil:
+    """The bias's row where the output is an image that patches were added up to: a sum over its pixels"""
+    cdef const Batch *chunk = pair.chunk
+    cdef const Layer *layer = &chunk.net.layers[pair.l]
+    cdef const Layer *use = &chunk.net.layers[pair.m]
+    cdef Py_ssize_t width = pair.width, pixel, first, count, samples = max(1, pair.room.Q_size // width)
+    cdef floating *Q = <floating *> own.Q
+    cdef floating *C = <floating *> own.C
+    cdef bint more = False
+    for pixel in range(layer.n_out // layer.n_b):
+        if not go_on(<double> chunk.N * width * 4):
+            return
+        first = 0
+        while first < chunk.N:
+            count = min(samples, chunk.N - first)
+            gradients_along(chunk, pair.descent, pair.room, pair.l, pair.m, first, count, pixel * layer.n_b + c, Q,
+                            width, <floating *> own.strip, work)
+            simd.column_sums(count, width, Q, more, C)
+            more = True
+            first += count
+    add_row(pair.descent, use, pair.l == pair.m, pair.add, C, layer.b + c, chunk.net.n_parameters,
+            <floating *> pair.descent.H)
+
+
+cdef void block_piece(void *pair_, Py_ssize_t e, int worker) noexcept nogil:
+    """Rows of output e or, after the last of them, a row of the bias"""
+    cdef const Pair *pair = <const Pair *> pair_
+    cdef const Net *net = pair.chunk.net
+    cdef Py_ssize_t outputs = right_width(&net.layers[pair.l])
+    cdef Own own = room_of(pair.room, net, worker, itemsize(pair.chunk))
+    if pair.chunk.single:
+        if e < outputs:
+            block_rows(pair, e, &own, <const float *> pair.work)
+        else:
+            image_bias_row(pair, e - outputs, &own, <const float *> pair.work)
+    else:
+        if e < outputs:
+            block_rows(pair, e, &own, <const double *> pair.work)
+        else:
+            image_bias_row(pair, e - outputs, &own, <const double *> pair.work)
+
+
 cdef void block(
     const Batch *chunk, const Descent *descent, const Room *room, Py_ssize_t l, Py_ssize_t m, bint add,
     const floating *work,
 ) noexcept nogil:
     """The block of uses l <= m: for every output e of l, H[W^l[:, e], W^m] (+)= z^(l-1)^T Q_e"""
     cdef const Layer *layer = &chunk.net.layers[l]
-    cdef const Layer *use = &chunk.net.layers[m]
-    cdef Py_ssize_t P = chunk.net.n_parameters, width = n_own(use), inputs = left_width(layer), first, count, e, g, k
-    cdef Py_ssize_t samples = max(1, room.Q_size // (layer.groups * width))
-    cdef bint with_bias = layer.b >= 0 and has_bias_rows(layer)
-    cdef const floating *left = left_rows(layer, chunk.N, layer_input(chunk, l, work), <floating *> room.left)
-    cdef floating *Q = <floating *> room.Q
-    cdef floating *C = <floating *> room.C
-    cdef floating *H = <floating *> descent.H
-    for e in range(right_width(layer)):
-        first = 0
-        while first < chunk.N:
-            count = min(samples, chunk.N - first)
-            if not go_on(<double> count * layer.groups * width * (inputs + 4)):
-                return
-            for g in range(layer.groups):
-                gradients_along(chunk, descent, room, l, m, first, count, right_place(layer, g, e), Q + g * width,
-                                layer.groups * width, work)
-            # C[k, c] (+)= left[r, k]^T Q[r, c]
-            product(True, False, inputs, width, count * layer.groups, left + first * layer.groups * inputs, Q,
-                    FBP_ADD if first > 0 else FBP_ZERO, <const floating *> NULL, C)
-            if with_bias:
-                simd.column_sums(count * layer.groups, width, Q, first > 0, C + inputs * width)
-            first += count
+    cdef Py_ssize_t width = n_own(&chunk.net.layers[m]), rows = right_width(layer)
+    cdef double work_of_row = <double> chunk.N * layer.groups * width * (left_width(layer) + 4)
+    cdef Pair pair = Pair(chunk, descent, room, l, m, width, 0,
+                          left_rows(layer, chunk.N, layer_input(chunk, l, work), <floating *> room.left), add, work)
+    if layer.b >= 0 and not has_bias_rows(layer):
+        rows += layer.n_b
+    share(rows, rows * work_of_row, descent.workers, block_piece, &pair)
+
+
+cdef void diagonal_of_output(const Pair *pair, Py_ssize_t e, const Own *own, const floating *work) noexcept nogil:
+    """What the matrix has between all on the left and e on the right"""
+    cdef const Batch *chunk = pair.chunk
+    cdef const Layer *layer = &chunk.net.layers[pair.l]
+    cdef Py_ssize_t inputs = left_width(layer), g, n, k
+    cdef const floating *left = <const floating *> pair.left
+    cdef floating *Q = <floating *> own.Q
+    cdef double *sums = <double *> own.C
+    cdef floating *d = <floating *> pair.descent.H
+    cdef floating twice = 1 if pair.l == pair.m else 2
+    for g in range(layer.groups):
+        if not go_on(<double> chunk.N * (pair.width * 4 + inputs)):
+            return
+        memset(sums, 0, inputs * sizeof(double))
+        for n in range(chunk.N):
+            gradients_along(chunk, pair.descent, pair.room, pair.l, pair.m, n, 1, right_place(layer, g, e), Q,
+                            pair.width, <floating *> own.strip, work)
+            for k in range(inputs):
+                sums[k] += left[(n * layer.groups + g) * inputs + k] * Q[parameter(layer, k, e) - layer.W]
         for k in range(inputs):
-            add_row(descent, use, l == m, add, C + k * width, parameter(layer, k, e), P, H)
-        if with_bias:
-            add_row(descent, use, l == m, add, C + inputs * width, layer.b + e, P, H)
-    if layer.b >= 0 and not with_bias:
-        image_bias(chunk, descent, room, l, m, add, work)
+            d[parameter(layer, k, e)] += <floating> (twice * sums[k])
 
 
-cdef void image_bias(
-    const Batch *chunk, const Descent *descent, const Room *room, Py_ssize_t l, Py_ssize_t m, bint add,
-    const floating *work,
-) noexcept nogil:
-    """The bias's rows where the output is an image that patches were added up to: sums over its pixels"""
-    cdef const Layer *layer = &chunk.net.layers[l]
-    cdef const Layer *use = &chunk.net.layers[m]
-    cdef Py_ssize_t width = n_own(use), c, pixel, first, count
-    cdef Py_ssize_t samples = max(1, room.Q_size // width)
-    cdef floating *Q = <floating *> room.Q
-    cdef floating *C = <floating *> room.C
-    cdef bint more
-    for c in range(layer.n_b):
-        more = False
-        for pixel in range(layer.n_out // layer.n_b):
-            if not go_on(<double> chunk.N * width * 4):
-                return
-            first = 0
-            while first < chunk.N:
-                count = min(samples, chunk.N - first)
-                gradients_along(chunk, descent, room, l, m, first, count, pixel * layer.n_b + c, Q, width, work)
-                simd.column_sums(count, width, Q, more, C)
-                more = True
-                first += count
-        add_row(descent, use, l == m, add, C, layer.b + c, chunk.net.n_parameters, <floating *> descent.H)
+cdef void diagonal_of_bias(const Pair *pair, Py_ssize_t c, const Own *own, const floating *work) noexcept nogil:
+    """What the bias's number c has: from all outputs that it is added to"""
+    cdef const Batch *chunk = pair.chunk
+    cdef const Layer *layer = &chunk.net.layers[pair.l]
+    cdef const Layer *use = &chunk.net.layers[pair.m]
+    cdef Py_ssize_t size = use.W_rows * use.W_columns, n, k = c
+    cdef floating *Q = <floating *> own.Q
+    cdef double sum
+    cdef floating *d = <floating *> pair.descent.H
+    cdef floating twice = 1 if pair.l == pair.m else 2
+    while k < layer.n_out:
+        if not go_on(<double> chunk.N * pair.width * 4):
+            return
+        sum = 0
+        for n in range(chunk.N):
+            gradients_along(chunk, pair.descent, pair.room, pair.l, pair.m, n, 1, k, Q, pair.width,
+                            <floating *> own.strip, work)
+            sum += Q[size + c]
+        d[layer.b + c] += <floating> (twice * sum)
+        k += layer.n_b
+
+
+cdef inline Py_ssize_t diagonal_outputs(const Layer *layer, const Layer *use) noexcept nogil:
+    return right_width(layer) if same_matrix(layer, use) else 0
+
+
+cdef void diagonal_piece(void *pair_, Py_ssize_t e, int worker) noexcept nogil:
+    """Output e or, after the last of them, a number of the bias"""
+    cdef const Pair *pair = <const Pair *> pair_
+    cdef const Net *net = pair.chunk.net
+    cdef Py_ssize_t outputs = diagonal_outputs(&net.layers[pair.l], &net.layers[pair.m])
+    cdef Own own = room_of(pair.room, net, worker, itemsize(pair.chunk))
+    if pair.chunk.single:
+        if e < outputs:
+            diagonal_of_output(pair, e, &own, <const float *> pair.work)
+        else:
+            diagonal_of_bias(pair, e - outputs, &own, <const float *> pair.work)
+    else:
+        if e < outputs:
+            diagonal_of_output(pair, e, &own, <const double *> pair.work)
+        else:
+            diagonal_of_bias(pair, e - outputs, &own, <const double *> pair.work)
 
 
 cdef void diagonal_block(
@@ -152,28 +243,9 @@ cdef void diagonal_block(
     """d += the diagonal of the block of uses l <= m of the same slot, twice if they are two"""
     cdef const Layer *layer = &chunk.net.layers[l]
     cdef const Layer *use = &chunk.net.layers[m]
-    cdef Py_ssize_t inputs = left_width(layer), size = use.W_rows * use.W_columns, e, g, n, k
-    cdef const floating *left = left_rows(layer, chunk.N, layer_input(chunk, l, work), <floating *> room.left)
-    cdef floating *Q = <floating *> room.Q
-    cdef double *sums = <double *> room.C
-    cdef floating *d = <floating *> descent.H
-    cdef floating twice = 1 if l == m else 2
-    for e in range(right_width(layer) if same_matrix(layer, use) else 0):
-        for g in range(layer.groups):
-            if not go_on(<double> chunk.N * (n_own(use) * 4 + inputs)):
-                return
-            memset(sums, 0, inputs * sizeof(double))
-            for n in range(chunk.N):
-                gradients_along(chunk, descent, room, l, m, n, 1, right_place(layer, g, e), Q, n_own(use), work)
-                for k in range(inputs):
-                    sums[k] += left[(n * layer.groups + g) * inputs + k] * Q[parameter(layer, k, e) - layer.W]
-            for k in range(inputs):
-                d[parameter(layer, k, e)] += <floating> (twice * sums[k])
-    for k in range(layer.n_out if 0 <= layer.b == use.b else 0):
-        if not go_on(<double> chunk.N * n_own(use) * 4):
-            return
-        sums[0] = 0
-        for n in range(chunk.N):
-            gradients_along(chunk, descent, room, l, m, n, 1, k, Q, n_own(use), work)
-            sums[0] += Q[size + k % layer.n_b]
-        d[layer.b + k % layer.n_b] += <floating> (twice * sums[0])
+    cdef Py_ssize_t width = n_own(use), rows = diagonal_outputs(layer, use)
+    cdef Pair pair = Pair(chunk, descent, room, l, m, width, 0,
+                          left_rows(layer, chunk.N, layer_input(chunk, l, work), <floating *> room.left), True, work)
+    if 0 <= layer.b == use.b:
+        rows += layer.n_b
+    share(rows, <double> rows * chunk.N * layer.groups * width * 4, descent.workers, diagonal_piece, &pair)

@@ -1,11 +1,12 @@
 """The descent through the layers that makes second derivatives: what it holds, and where."""
 
 from fastbp_c.boundary.workspace cimport Arena, times
+from fastbp_c.networks.batch cimport Batch
 from fastbp_c.networks.records cimport Layer, Net
 
 
 cdef enum:
-    TILE = 1 << 17          # elements of an operand that should stay in the second-level cache
+    TILE = 1 << 16          # elements of an operand of one piece: they stay in the second-level cache
     ADDING = 30             # multiply-adds that take as long as adding a number to H, after every chunk
 
 
@@ -15,6 +16,7 @@ cdef struct Descent:
     bint full               # the matrix, not its diagonal
     bint both               # B is collected, H = B + B^T
     Py_ssize_t N            # samples of the longest chunk
+    int workers             # at most as many are at work at once
     char *needed            # whether layer m is visited with lower layers
 
 
@@ -27,12 +29,31 @@ cdef struct Room:
     void *G_turned
     void *left              # left rows of l, or inputs and a 1
     void *right             # inputs of m and a 1
+    void *triangles         # upper triangles of D^ll
+    char *own               # rooms of the workers, one after another
+    size_t pitch            # bytes from one to the next
+    Py_ssize_t Q_size, C_size, pairs_size, tile_size
+
+
+cdef struct Own:
+    # What a worker has for itself.
     void *Q                 # gradients of m along an output of l
     void *C                 # rows of a block; of a diagonal one, sums in float64
-    void *triangles         # upper triangles of D^ll
     void *pairs             # products of pairs of inputs, or of inputs and deltas
     void *tile              # their sums over the samples, with pairs of outputs
-    Py_ssize_t Q_size
+    void *strip
+
+
+cdef struct Pair:
+    # Layers l <= m, whose block is made piece by piece.
+    const Batch *chunk
+    const Descent *descent
+    const Room *room
+    Py_ssize_t l, m
+    Py_ssize_t width, other     # of their rows
+    const void *left            # the rows of l
+    bint add
+    const void *work
 
 
 cdef inline Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
@@ -53,3 +74,4 @@ cdef inline Py_ssize_t tile_inputs(const Layer *layer, const Layer *use, Py_ssiz
 cdef void find_needed(const Net *net, Descent *descent) noexcept nogil
 cdef bint keeps_slopes(const Net *net, const Descent *descent, Py_ssize_t q) noexcept nogil
 cdef Room lay_out(const Net *net, const Descent *descent, Arena *arena) noexcept nogil
+cdef Own room_of(const Room *room, const Net *net, int worker, size_t itemsize) noexcept nogil

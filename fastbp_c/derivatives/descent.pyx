@@ -1,7 +1,7 @@
 """The layout of the descent: arrays for every pair of layers that it holds, and room for the blocks they make."""
 
-from fastbp_c.boundary.workspace cimport Arena, take, times
-from fastbp_c.networks.linear cimport has_weights, is_dense, left_size, left_width, n_own, share
+from fastbp_c.boundary.workspace cimport Arena, arena_over, take, times
+from fastbp_c.networks.linear cimport has_weights, is_dense, left_size, left_width, n_own, overlap
 from fastbp_c.networks.records cimport Layer, Net, work_size
 
 cdef enum:
@@ -14,7 +14,7 @@ cdef void find_needed(const Net *net, Descent *descent) noexcept nogil:
     for m in range(net.n_layers):
         descent.needed[m] = descent.full and has_weights(&net.layers[m])
         for l in range(m):
-            if share(&net.layers[l], &net.layers[m]):
+            if overlap(&net.layers[l], &net.layers[m]):
                 descent.needed[m] = True
 
 
@@ -105,10 +105,27 @@ cdef Room lay_out(const Net *net, const Descent *descent, Arena *arena) noexcept
     room.left = take(arena, times(N, widths.left))
     room.right = take(arena, times(N, widths.left if descent.full else 0))
     widths.Q = max(max(<size_t> TILE, times(SHORTEST_ROWS, widest)), times(widths.Q, widest))  # a sample's rows fit
-    room.Q = take(arena, widths.Q)
-    room.Q_size = <Py_ssize_t> widths.Q
-    room.C = take(arena, widths.C)
     room.triangles = take(arena, times(N, widths.triangles))
-    room.pairs = take(arena, widths.pairs)
-    room.tile = take(arena, widths.tile)
+    room.Q_size, room.C_size = <Py_ssize_t> widths.Q, <Py_ssize_t> widths.C
+    room.pairs_size, room.tile_size = <Py_ssize_t> widths.pairs, <Py_ssize_t> widths.tile
+    cdef Arena one = arena_over(NULL, arena.itemsize)
+    lay_out_own(&room, net, &one)
+    room.pitch = one.used
+    room.own = <char *> take(arena, times(descent.workers, one.used // arena.itemsize))
     return room
+
+
+cdef Own lay_out_own(const Room *room, const Net *net, Arena *arena) noexcept nogil:
+    cdef Own own
+    own.Q = take(arena, room.Q_size)
+    own.C = take(arena, room.C_size)
+    own.pairs = take(arena, room.pairs_size)
+    own.tile = take(arena, room.tile_size)
+    own.strip = take(arena, net.strip)
+    return own
+
+
+cdef Own room_of(const Room *room, const Net *net, int worker, size_t itemsize) noexcept nogil:
+    """What that worker has for itself"""
+    cdef Arena arena = arena_over(room.own + worker * room.pitch, itemsize)
+    return lay_out_own(room, net, &arena)

@@ -37,7 +37,6 @@ cdef enum:
 
 
 cdef struct Wanted:
-    void *d
     bint exact              # of the Hessian, not the Gauss-Newton matrix
     bint approximate        # (5.81)
     Py_ssize_t N            # samples of the longest chunk
@@ -218,7 +217,7 @@ cdef double diagonal_chunk(const Batch *chunk, void *wanted_, floating *memory) 
     cdef Arena arena = arena_over(memory, sizeof(floating))
     cdef Room room = lay_out(net, wanted, &arena)
     cdef floating *work = <floating *> room.work
-    cdef floating *d = <floating *> wanted.d
+    cdef floating *d = <floating *> chunk.sum
     cdef Curvature D
     cdef Py_ssize_t l
     if not chunk.add:
@@ -250,7 +249,7 @@ def diagonal(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None,
     check_output("out", d, p, X, T, weight)
     if not approximate and (plan.repeats if gauss_newton else not plan.factors(loss)):
         raise ValueError("plan: expected slots that are used once and a curvature known by factors, got another")
-    cdef Wanted wanted = Wanted(cnp.PyArray_DATA(d), not gauss_newton, approximate, 0, 0)
+    cdef Wanted wanted = Wanted(not gauss_newton, approximate, 0, 0)
     wanted.R = most_rows(net, &wanted)
     wanted.N = max(CHUNK, net.n_parameters) // times(max(1, wanted.R), most_outputs(net))
     wanted.N = max(1, min(wanted.N, min(batch.N, net.longest)))
@@ -259,5 +258,5 @@ def diagonal(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None,
     cdef Quantity quantity = new_quantity(&batch, 3 + wanted.R, &wanted)
     quantity.of_float, quantity.of_double = diagonal_chunk[float], diagonal_chunk[double]
     quantity.longest, quantity.size = wanted.N, arena.used
-    quantity.sum, quantity.n_sum = wanted.d, net.n_parameters
+    quantity.sum, quantity.n_sum = cnp.PyArray_DATA(d), net.n_parameters
     plan.run(&batch, &quantity)

@@ -14,17 +14,18 @@ e) For shared layers of many groups this may take more memory or time than anoth
 
 cimport numpy as cnp
 from cython cimport floating
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from fastbp_c.algebra cimport simd
+from fastbp_c.algebra cimport simd, stretches
 from fastbp_c.boundary.check cimport check_floating, check_matrix
 from fastbp_c.boundary.interrupt cimport begin, end, go_on, stopped
+from fastbp_c.boundary.team cimport enlist, share
 from fastbp_c.boundary.workspace cimport Arena, arena_over, times
 from fastbp_c.derivatives.assembly cimport block, diagonal_block
 from fastbp_c.derivatives.descent cimport ADDING, Descent, Room, find_needed, keeps_slopes, lay_out
 from fastbp_c.derivatives.pairs cimport own_block, own_diagonal, pair_block
 from fastbp_c.networks.batch cimport WRITING, Batch, Quantity, itemsize, new_quantity
-from fastbp_c.networks.linear cimport has_weights, is_dense, multiply_adds, n_own, share
+from fastbp_c.networks.linear cimport has_weights, is_dense, multiply_adds, n_own, overlap
 from fastbp_c.networks.nonlinear cimport add_curvature_to_matrix, slope_matrix
 from fastbp_c.networks.output cimport output_curvature
 from fastbp_c.networks.passes cimport last_a, linearize, rows_back
@@ -38,7 +39,7 @@ cnp.import_array()
 cdef enum:
     LONGEST_CHUNK = 512     # samples: a product's inner dimension, after which the result is added to H
     SMALLEST_BUDGET = 1 << 25       # bytes for the descent, whatever the size of H
-    STRIP = 1 << 22         # elements that are mirrored between two looks for signals
+    STRIP = 1 << 16         # elements that are mirrored as one piece
 
 
 cdef void add_blocks(
@@ -57,14 +58,14 @@ cdef void add_blocks(
         own_diagonal(chunk, descent, room, l, work)
     for m in range(l + is_dense(layer), net.n_layers):
         use = &net.layers[m]
-        if m > l and not descent.needed[m] or not descent.full and not share(layer, use) or stopped():
+        if m > l and not descent.needed[m] or not descent.full and not overlap(layer, use) or stopped():
             continue
         if descent.full and is_dense(layer) and is_dense(use):
             pair_block(chunk, descent, room, l, m, add, work)
             continue
-        simd.transpose(N, use.n_out, layer.n_out, <const floating *> room.D[m], <floating *> room.D_turned)
+        stretches.transpose(N, use.n_out, layer.n_out, <const floating *> room.D[m], <floating *> room.D_turned)
         if descent.exact and m > l:
-            simd.transpose(N, use.n_in, layer.n_out, <const floating *> room.G[m - 1], <floating *> room.G_turned)
+            stretches.transpose(N, use.n_in, layer.n_out, <const floating *> room.G[m - 1], <floating *> room.G_turned)
         if descent.full:
             block(chunk, descent, room, l, m, add, work)
         else:
@@ -77,7 +78,7 @@ cdef void take_back(
     """R rows a sample from layer l to the one below, in their place"""
     cdef floating *spare = <floating *> room.spare
     rows_back(chunk, l, R, <const floating *> rows, spare, work)
-    memcpy(rows, spare, chunk.N * R * chunk.net.layers[l].n_in * sizeof(floating))
+    stretches.copy(chunk.N * R * chunk.net.layers[l].n_in, spare, <floating *> rows)
 
 
 cdef void go_down(
@@ -100,8 +101,8 @@ cdef void go_down(
     # D^ll from both sides
     rows_back(chunk, l, A, <const floating *> room.D[l], spare, work)
     if descent.needed[l]:
-        memcpy(room.D[l], spare, N * A * below.n_out * sizeof(floating))
-    simd.transpose(N, A, below.n_out, spare, turned)
+        stretches.copy(N * A * below.n_out, spare, <floating *> room.D[l])
+    stretches.transpose(N, A, below.n_out, spare, turned)
     rows_back(chunk, l, below.n_out, turned, D, work)
     if descent.exact:
         add_curvature_to_matrix(below, N, work, D)
@@ -166,7 +167,7 @@ def route(Plan plan not None, bint gauss_newton, bint full):
     cdef double pairs = 0, once = 0, P = net.n_parameters, rows, products, forming
     cdef Py_ssize_t terms = 1 if gauss_newton else 2, l, m, held
     cdef cnp.ndarray needed = np.zeros(net.n_layers, np.int8)
-    cdef Descent descent = Descent(NULL, not gauss_newton, full, plan.repeats, 1, <char *> cnp.PyArray_DATA(needed))
+    cdef Descent descent = Descent(NULL, not gauss_newton, full, plan.repeats, 1, 1, <char *> cnp.PyArray_DATA(needed))
     find_needed(net, &descent)
     if full:
         pairs = ADDING * P * P / chunk_length(net, &descent, LONGEST_CHUNK, element)
@@ -204,31 +205,46 @@ def curvature(Plan plan not None, cnp.ndarray p not None, cnp.ndarray X not None
     plan.check_curvature(H, p, X, T, weight)
     cdef bint full = H.ndim == 2
     cdef cnp.ndarray needed = np.zeros(net.n_layers, np.int8)
-    cdef Descent descent = Descent(cnp.PyArray_DATA(H), not gauss_newton, full, plan.repeats, 1,
+    cdef Descent descent = Descent(cnp.PyArray_DATA(H), not gauss_newton, full, plan.repeats, 1, 1,
                                    <char *> cnp.PyArray_DATA(needed))
     find_needed(net, &descent)
     cdef Quantity quantity = new_quantity(&batch, 3, &descent)
     quantity.of_float, quantity.of_double = descend_chunk[float], descend_chunk[double]
     quantity.longest = chunk_length(net, &descent, batch.N, itemsize(&batch))
-    quantity.size = size_for(net, &descent, quantity.longest, itemsize(&batch))
+    descent.workers = batch.workers = enlist(<double> batch.N * P * (P if full else 1))     # chunks are cut before
+    quantity.size, quantity.in_order = size_for(net, &descent, quantity.longest, itemsize(&batch)), True
     quantity.sum, quantity.n_sum = descent.H, P * P if full else P
     plan.run(&batch, &quantity)
     if full:
         mirror(batch.single, P, descent.both, descent.H)
 
 
+cdef struct Mirrored:
+    bint single, both
+    Py_ssize_t P, rows      # rows of a piece
+    void *H
+
+
+cdef void mirror_piece(void *mirrored_, Py_ssize_t number, int worker) noexcept nogil:
+    cdef const Mirrored *mirrored = <const Mirrored *> mirrored_
+    cdef Py_ssize_t P = mirrored.P, first = number * mirrored.rows, last = min(P, first + mirrored.rows)
+    if not go_on(<double> WRITING * (last - first) * (P - first)):
+        return
+    if mirrored.single:
+        simd.symmetrize(first, last, P, mirrored.both, <float *> mirrored.H)
+    else:
+        simd.symmetrize(first, last, P, mirrored.both, <double *> mirrored.H)
+
+
 cdef int mirror(bint single, Py_ssize_t P, bint both, void *H) except -1:
     """H = its upper triangle, mirrored; or, if both are to count, H + H^T"""
-    cdef Py_ssize_t first = 0, rows = max(32, (STRIP // max(1, P)) // 32 * 32), last
+    cdef double work = 0.5 * WRITING * P * P
+    cdef int workers = enlist(work)
+    # Whole blocks of the kernel, and few enough that nobody waits for the last piece, which is small.
+    cdef Mirrored mirrored = Mirrored(single, both, P, max(32, STRIP // max(1, P) // 32 * 32), H)
     begin()
     with nogil:
-        while first < P and go_on(<double> WRITING * rows * P):
-            last = min(P, first + rows)
-            if single:
-                simd.symmetrize(first, last, P, both, <float *> H)
-            else:
-                simd.symmetrize(first, last, P, both, <double *> H)
-            first = last
+        share((P + mirrored.rows - 1) // mirrored.rows, work, workers, mirror_piece, &mirrored)
     return end()
 
 

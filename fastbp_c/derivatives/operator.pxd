@@ -14,4 +14,5 @@ cdef class Products:
     cdef cnp.ndarray p, X, T, weight
     cdef Batch batch            # which points to them
     cdef Workspace kept
+    cdef Py_ssize_t length      # samples of a chunk
     cdef bint exact, is_kept

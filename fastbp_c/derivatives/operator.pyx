@@ -14,7 +14,7 @@ from cython cimport floating
 
 from fastbp_c.boundary.check cimport check_apart, check_matrix
 from fastbp_c.boundary.workspace cimport Arena, Workspace, arena_over, take, times
-from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity
+from fastbp_c.networks.batch cimport Batch, Quantity, itemsize, new_quantity, parts_of
 from fastbp_c.networks.linear cimport slot, slot_gradient, tangent_adjoint, tangent_map
 from fastbp_c.networks.nonlinear cimport tangent_above, tangent_below
 from fastbp_c.networks.output cimport curvature_times, keep_curvature
@@ -99,10 +99,9 @@ cdef void gradient_along(
 
 cdef struct Wanted:
     bint exact
-    Py_ssize_t N            # samples of the longest chunk
+    Py_ssize_t N            # samples of a chunk, the last one perhaps excepted
     void *kept              # workspaces of all chunks, one after another; NULL: there are none
     const void *V           # (k, P)
-    void *out               # (k, P)
     Py_ssize_t k
 
 
@@ -148,8 +147,16 @@ cdef double products_chunk(const Batch *chunk, void *wanted_, floating *memory) 
         forward_along(chunk, v, work, tangent)
         output_along(chunk, wanted.exact, work, tangent)
         back_along(chunk, wanted.exact, v, work, tangent)
-        gradient_along(chunk, wanted.exact, <floating *> wanted.out + j * P, work, tangent)
+        gradient_along(chunk, wanted.exact, <floating *> chunk.sum + j * P, work, tangent)
     return 0
+
+
+cdef Quantity products(const Batch *batch, Py_ssize_t k, Wanted *wanted) noexcept nogil:
+    cdef Quantity quantity = new_quantity(batch, 6.0 * k, wanted)
+    quantity.of_float, quantity.of_double = products_chunk[float], products_chunk[double]
+    quantity.n_sum = k * batch.net.n_parameters
+    quantity.sum = <void *> batch.p     # not NULL; where it is, is still to be said
+    return quantity
 
 
 @cython.final
@@ -175,15 +182,19 @@ cdef class Products:
         self.p, self.X, self.T, self.weight = p, X, T, weight
         self.kept = Workspace()
         cdef const Net *net = &plan.net
-        cdef Py_ssize_t N = min(self.batch.N, net.longest), chunks = (self.batch.N + N - 1) // max(1, N)
+        cdef Quantity product = products(&self.batch, 1, NULL)
+        cdef Py_ssize_t N = min(parts_of(&self.batch, &product).samples, net.longest)
+        cdef Py_ssize_t chunks = (self.batch.N + N - 1) // N
+        self.length = N
         cdef size_t size = times(times(chunks, work_size(net, N)), itemsize(&self.batch))
         self.is_kept = self.batch.N > 0 and size <= CACHE_BYTES
         if not self.is_kept:
             return
         self.kept.reserve(size)
-        cdef Wanted wanted = Wanted(self.exact, N, self.kept.memory, NULL, NULL, 0)
+        cdef Wanted wanted = Wanted(self.exact, N, self.kept.memory, NULL, 0)
         cdef Quantity quantity = new_quantity(&self.batch, 3, &wanted)
         quantity.of_float, quantity.of_double, quantity.size = keep_chunk[float], keep_chunk[double], 0
+        quantity.longest = quantity.grid = N
         plan.run(&self.batch, &quantity)
 
     @property
@@ -203,11 +214,13 @@ cdef class Products:
         cdef void *kept = NULL
         if self.is_kept:
             kept = self.kept.memory
-        cdef Wanted wanted = Wanted(self.exact, max(1, min(self.batch.N, net.longest)), kept, cnp.PyArray_DATA(V),
-                                    cnp.PyArray_DATA(out), k)
+        cdef Wanted wanted = Wanted(self.exact, self.length, kept, cnp.PyArray_DATA(V),
+                                    k)
         cdef Arena arena = arena_over(NULL, itemsize(&self.batch))
         lay_out(net, &wanted, &arena)
-        cdef Quantity quantity = new_quantity(&self.batch, 6.0 * k + (0 if self.is_kept else 3), &wanted)
-        quantity.of_float, quantity.of_double = products_chunk[float], products_chunk[double]
-        quantity.sum, quantity.n_sum, quantity.size = wanted.out, k * net.n_parameters, arena.used
-        plan.run(&self.batch, &quantity)
+        cdef Batch batch = self.batch   # of this call: others may be on
+        cdef Quantity quantity = products(&batch, k, &wanted)
+        quantity.multiply_adds += 0 if self.is_kept else 3 * net.multiply_adds
+        quantity.longest = quantity.grid = self.length
+        quantity.sum, quantity.size = cnp.PyArray_DATA(out), arena.used
+        plan.run(&batch, &quantity)

@@ -2,9 +2,11 @@
 
 cimport numpy as cnp
 
-from fastbp_c.algebra cimport simd
-from fastbp_c.boundary.check cimport check_floating, check_layout
+from fastbp_c.algebra cimport stretches
 from fastbp_c.algebra.simd cimport FBP_SOFTMAX
+from fastbp_c.algebra.stretches cimport ACTIVATING
+from fastbp_c.boundary.check cimport check_floating, check_layout
+from fastbp_c.boundary.team cimport enlist
 
 cnp.import_array()
 
@@ -38,9 +40,10 @@ def activate(name, cnp.ndarray a not None, int order=2):
     cdef void *z = cnp.PyArray_DATA(results[0])
     cdef void *h1 = cnp.PyArray_DATA(results[1]) if order > 0 else NULL
     cdef void *h2 = cnp.PyArray_DATA(results[2]) if order > 1 else NULL
+    enlist(<double> ACTIVATING * n)
     with nogil:
         if typenum == cnp.NPY_FLOAT:
-            simd.activate(h, n, <const float *> cnp.PyArray_DATA(a), <float *> z, <float *> h1, <float *> h2)
+            stretches.activate(h, n, <const float *> cnp.PyArray_DATA(a), <float *> z, <float *> h1, <float *> h2)
         else:
-            simd.activate(h, n, <const double *> cnp.PyArray_DATA(a), <double *> z, <double *> h1, <double *> h2)
+            stretches.activate(h, n, <const double *> cnp.PyArray_DATA(a), <double *> z, <double *> h1, <double *> h2)
     return tuple(results)

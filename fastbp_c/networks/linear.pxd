@@ -28,7 +28,7 @@ cdef inline bint same_matrix(const Layer *one, const Layer *other) noexcept nogi
     return has_weights(one) and has_weights(other) and one.W == other.W
 
 
-cdef inline bint share(const Layer *one, const Layer *other) noexcept nogil:
+cdef inline bint overlap(const Layer *one, const Layer *other) noexcept nogil:
     """Whether the two use a slot in common"""
     return has_weights(one) and has_weights(other) and (one.W == other.W or 0 <= one.b == other.b)
 

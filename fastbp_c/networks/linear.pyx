@@ -19,9 +19,10 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from fastbp_c.algebra cimport simd
-from fastbp_c.algebra.product cimport is_own, own_product, product
+from fastbp_c.algebra.product cimport is_own, own_block, product
 from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO
 from fastbp_c.boundary.interrupt cimport go_on
+from fastbp_c.boundary.team cimport Piece, enlisted, share
 from fastbp_c.boundary.workspace cimport times
 from fastbp_c.networks.records cimport AVERAGE, FLOAT_CHAIN, MAXIMUM, Layer
 from fastbp_c.training.optimizer cimport Step, update
@@ -285,7 +286,40 @@ cdef bint steps_in_strips(const Layer *layer, Py_ssize_t N) noexcept nogil:
     """Whether the layer is one for slot_step: its matrix its own, and large"""
     return (has_weights(layer) and layer.taps == NULL and layer.settled == layer.W and layer.opens_W
             and layer.W_rows * layer.W_columns >= 2 * STEP_STRIP
-            and is_own(layer.W_rows, layer.W_columns, N * layer.groups))
+            and is_own())
+
+
+cdef struct Strips:
+    const Layer *layer
+    Py_ssize_t N, rows      # of samples, and of the matrix in a strip
+    const void *inner
+    const void *outer
+    void *g
+    bint add, own_places
+    const Step *step
+
+
+cdef void step_strip(const Strips *strips, Py_ssize_t first, Py_ssize_t place, const floating *of_type) noexcept nogil:
+    """The step of the rows from the first on, their gradient lying at that row"""
+    cdef Py_ssize_t I = strips.layer.W_rows, O = strips.layer.W_columns, count = min(strips.rows, I - first)
+    cdef floating *dW = <floating *> strips.g + strips.layer.W + place * O
+    # dW[i, o] (+)= inner[r, first + i]^T outer[r, o]
+    own_block(count, O, strips.N * strips.layer.groups, <const floating *> strips.inner + first, 1, I,
+              <const floating *> strips.outer, O, 1, FBP_ADD if strips.add else FBP_ZERO, <const floating *> NULL, dW,
+              O)
+    update(strips.step, strips.layer.W + first * O, count * O, dW)
+
+
+cdef void strip_of_floats(void *strips_, Py_ssize_t number, int worker) noexcept nogil:
+    cdef const Strips *strips = <const Strips *> strips_
+    cdef Py_ssize_t first = number * strips.rows
+    step_strip(strips, first, first if strips.own_places else worker * strips.rows, <const float *> NULL)
+
+
+cdef void strip_of_doubles(void *strips_, Py_ssize_t number, int worker) noexcept nogil:
+    cdef const Strips *strips = <const Strips *> strips_
+    cdef Py_ssize_t first = number * strips.rows
+    step_strip(strips, first, first if strips.own_places else worker * strips.rows, <const double *> NULL)
 
 
 cdef void slot_step(
@@ -296,19 +330,13 @@ cdef void slot_step(
 
     What has been added up is used while it is in cache, and each strip's gradient is written over the one before.
     """
-    cdef Py_ssize_t I = layer.W_rows, O = layer.W_columns, first = 0, rows = max(1, STEP_STRIP // O), count
+    cdef Py_ssize_t I = layer.W_rows, O = layer.W_columns, rows = max(1, STEP_STRIP // O)
+    cdef int workers = enlisted()
     cdef const floating *inner = dy if layer.transposed else x
     cdef const floating *outer = x if layer.transposed else dy
-    cdef floating *dW = g + layer.W
-    while first < I:
-        count = min(rows, I - first)
-        # dW[i, o] (+)= inner[r, first + i]^T outer[r, o]
-        own_product(count, O, N * layer.groups, inner + first, 1, I, outer, O, 1, FBP_ADD if add_W else FBP_ZERO,
-                    <const floating *> NULL, dW)
-        update(step, layer.W + first * O, count * O, dW)
-        if add_W:
-            dW += count * O
-        first += count
+    cdef Strips strips = Strips(layer, N, rows, inner, outer, g, add_W, add_W or workers * rows > I, step)
+    cdef Piece piece = strip_of_floats if floating is float else strip_of_doubles
+    share((I + rows - 1) // rows, <double> I * O * N * layer.groups, workers, piece, &strips)
     bias_gradient(layer, N, dy, add_b, slot(g, layer.b))
 
 

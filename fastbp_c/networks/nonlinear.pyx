@@ -7,7 +7,7 @@ h''. The identity has h' = 1 and no curvature; that nothing need be done for it 
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
-from fastbp_c.algebra cimport simd
+from fastbp_c.algebra cimport simd, stretches
 from fastbp_c.algebra.simd cimport FBP_IDENTITY, FBP_LEAKY_RELU, FBP_RELU
 from fastbp_c.networks.records cimport Layer, array_at
 
@@ -19,8 +19,9 @@ cdef inline bint is_linear(const Layer *layer) noexcept nogil:
 cdef void activate(const Layer *layer, Py_ssize_t N, floating *a, floating *work, int order) noexcept nogil:
     """z = h(a) in the place of a; from order 1 on h'(a), from 2 on h''(a), at their places"""
     if not is_linear(layer):
-        simd.activate(layer.activation, N * layer.n_out, a, a, array_at(work, layer.h1, N) if order > 0 else NULL,
-                      array_at(work, layer.h2, N) if order > 1 else NULL)
+        stretches.activate(layer.activation, N * layer.n_out, a, a,
+                           array_at(work, layer.h1, N) if order > 0 else NULL,
+                           array_at(work, layer.h2, N) if order > 1 else NULL)
 
 
 cdef void times_slope(
@@ -28,7 +29,7 @@ cdef void times_slope(
 ) noexcept nogil:
     """rows[n, r] *= h'(a_n)"""
     if not is_linear(layer):
-        simd.multiply(N, R, layer.n_out, array_at(work, layer.h1, N), rows)
+        stretches.multiply(N, R, layer.n_out, array_at(work, layer.h1, N), rows)
 
 
 cdef void times_slope_squared(const Layer *layer, Py_ssize_t N, const floating *work, floating *t) noexcept nogil:
@@ -41,7 +42,7 @@ cdef void delta_below(const Layer *layer, Py_ssize_t N, bint exact, floating *wo
     """delta = h' * delta, of which only the factor delta W^T of the layer above is there; if exact, h'' *= that, too"""
     cdef floating *delta = array_at(work, layer.delta, N)
     if exact and not is_linear(layer):
-        simd.multiply(N, 1, layer.n_out, delta, array_at(work, layer.h2, N))
+        stretches.multiply(N, 1, layer.n_out, delta, array_at(work, layer.h2, N))
     times_slope(layer, N, 1, work, delta)
 
 
@@ -102,8 +103,8 @@ cdef void tangent_below(
 ) noexcept nogil:
     """R{delta} = h' R{delta}, given R{delta W^T} of the layer above; if exact, + h'' (delta W^T) R{a}"""
     if not is_linear(layer):
-        simd.scaled_sum(N * layer.n_out, array_at(work, layer.h1, N), Rd,
-                        array_at(work, layer.h2, N) if exact else NULL, Ra, Rd)
+        stretches.scaled_sum(N * layer.n_out, array_at(work, layer.h1, N), Rd,
+                             array_at(work, layer.h2, N) if exact else NULL, Ra, Rd)
 
 
 cdef void identity_rows(Py_ssize_t N, Py_ssize_t width, floating *rows) noexcept nogil:

@@ -9,19 +9,27 @@ cimport numpy as cnp
 from cython cimport floating
 from libc.string cimport memcpy
 
-from fastbp_c.algebra cimport simd
+from fastbp_c.algebra cimport simd, stretches
 from fastbp_c.algebra.simd cimport (
     FBP_BINARY_CROSS_ENTROPY, FBP_CROSS_ENTROPY, FBP_IDENTITY, FBP_SIGMOID, FBP_SOFTMAX, FBP_SQUARED_ERROR,
 )
 from fastbp_c.boundary.check cimport check_floating, check_matrix, check_vector
+from fastbp_c.boundary.team cimport enlisted, share
 from fastbp_c.networks.activation cimport activation_id
-from fastbp_c.networks.batch cimport Batch
+from fastbp_c.networks.batch cimport Batch, chunk_of
 from fastbp_c.networks.nonlinear cimport identity_rows
 from fastbp_c.networks.records cimport Net
 
 from fastbp_c.networks.activation import ACTIVATIONS
 
 cnp.import_array()
+
+cdef enum:
+    # In multiply-adds, or what takes as long. benches/bench_threads.py
+    ERROR = 32          # of an output
+    LONG = 1 << 20      # worth cutting into pieces
+    PIECE = 1 << 18
+    PIECES = 64         # at most
 
 # In the order of enum fbp_error.
 LOSSES = ("squared_error", "binary_cross_entropy", "cross_entropy")
@@ -40,9 +48,9 @@ cdef void output_values(const Net *net, Py_ssize_t N, floating *Y) noexcept nogi
     """y in the place of a^L"""
     cdef int unit = unit_of(net)
     if unit == FBP_SOFTMAX:
-        simd.softmax(N, net.n_outputs, Y, Y)
+        stretches.softmax(N, net.n_outputs, Y, Y)
     elif unit != FBP_IDENTITY:
-        simd.activate(unit, N * net.n_outputs, Y, Y, NULL, NULL)
+        stretches.activate(unit, N * net.n_outputs, Y, Y, NULL, NULL)
 
 
 cdef void output_jacobian(
@@ -57,8 +65,54 @@ cdef void output_jacobian(
 
 cdef double output_error(const Batch *chunk, const floating *a, floating *delta, floating *work) noexcept nogil:
     """delta^L_n = scale weight_n dE_n/da^L, unless delta is NULL; returns sum_n weight_n E_n; work: 2 N K"""
+    cdef Py_ssize_t K = chunk.net.n_outputs
+    if chunk.N >= 2 and <double> chunk.N * K * ERROR >= LONG:
+        return long_error(chunk, a, delta, work)
+    return error_of(chunk, a, delta, work)
+
+
+cdef struct Errors:
+    const Batch *chunk
+    const void *a
+    void *delta
+    void *work
+    Py_ssize_t each         # samples of a piece
+    double values[PIECES]
+
+
+cdef double error_of(const Batch *chunk, const floating *a, floating *delta, floating *work) noexcept nogil:
     return simd.error(unit_of(chunk.net), chunk.error, chunk.N, chunk.net.n_outputs, a, <const floating *> chunk.T,
                       <const floating *> chunk.weight, <floating> chunk.scale, delta, work)
+
+
+cdef void error_piece(void *errors_, Py_ssize_t number, int worker) noexcept nogil:
+    cdef Errors *errors = <Errors *> errors_
+    cdef Py_ssize_t first = number * errors.each, K = errors.chunk.net.n_outputs, place = first * K
+    cdef Batch piece = chunk_of(errors.chunk, first, min(errors.each, errors.chunk.N - first))
+    cdef float *deltas = <float *> errors.delta
+    cdef double *wide_deltas = <double *> errors.delta
+    if piece.single:
+        errors.values[number] = error_of(&piece, <const float *> errors.a + place,
+                                         deltas + place if deltas != NULL else NULL,
+                                         <float *> errors.work + 2 * place)
+    else:
+        errors.values[number] = error_of(&piece, <const double *> errors.a + place,
+                                         wide_deltas + place if wide_deltas != NULL else NULL,
+                                         <double *> errors.work + 2 * place)
+
+
+cdef double long_error(const Batch *chunk, const floating *a, floating *delta, floating *work) noexcept nogil:
+    """The same by pieces of the samples"""
+    cdef Errors errors
+    cdef Py_ssize_t K = chunk.net.n_outputs, pieces, n
+    cdef double value = 0
+    errors.chunk, errors.a, errors.delta, errors.work = chunk, a, delta, work
+    errors.each = max((chunk.N + PIECES - 1) // PIECES, max(1, PIECE // (ERROR * K)))
+    pieces = (chunk.N + errors.each - 1) // errors.each
+    share(pieces, <double> chunk.N * K * ERROR, enlisted(), error_piece, &errors)
+    for n in range(pieces):
+        value += errors.values[n]
+    return value
 
 
 cdef void output_curvature(
@@ -110,7 +164,7 @@ cdef void keep_curvature(const Batch *chunk, bint exact, const floating *a, floa
     if has_diagonal(chunk.net):
         output_diagonal(chunk, exact, a, m)
     else:
-        simd.softmax(chunk.N, chunk.net.n_outputs, a, m)
+        stretches.softmax(chunk.N, chunk.net.n_outputs, a, m)
 
 
 cdef void curvature_times(
@@ -120,7 +174,7 @@ cdef void curvature_times(
     cdef Py_ssize_t N = chunk.N, K = chunk.net.n_outputs
     if has_diagonal(chunk.net):
         memcpy(Mv, v, N * K * sizeof(floating))
-        simd.multiply(N, 1, K, m, Mv)
+        stretches.multiply(N, 1, K, m, Mv)
     else:
         simd.softmax_tangent(chunk.error, N, K, m, <const floating *> chunk.T, <const floating *> chunk.weight,
                              <floating> chunk.scale, not exact, v, Mv, work)

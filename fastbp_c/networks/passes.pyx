@@ -19,7 +19,7 @@ from fastbp_c.networks.linear cimport (
 from fastbp_c.networks.nonlinear cimport activate, delta_below, identity_rows, times_slope
 from fastbp_c.networks.output cimport output_error, output_values
 from fastbp_c.networks.records cimport Layer, Net, array_at, chosen_of, strip_of
-from fastbp_c.training.optimizer cimport Step, update
+from fastbp_c.training.optimizer cimport Step, long_update
 
 cdef enum:
     LONG_STEP = 1 << 12     # parameters: from here on a step of them is not made longer by being made in pieces
@@ -172,13 +172,13 @@ cdef void gradient(const Batch *chunk, floating *g, floating *work, const Step *
         if step != NULL and steps_in_strips(layer, N):
             size = layer.W_rows * layer.W_columns
             slot_step(layer, N, x, delta, add, add or not layer.opens_b, g, step)
-            update(step, layer.W + size, pending - layer.W - size, g + layer.W + size)
+            long_update(step, layer.W + size, pending - layer.W - size, g + layer.W + size)
             pending = layer.W
             continue
         slot_gradient(layer, N, x, delta, add or not layer.opens_W, add or not layer.opens_b, slot(g, layer.W),
                       slot(g, layer.b), strip_of(net, N, work))
         if step != NULL and (l == 0 or pending - layer.settled >= LONG_STEP):
-            update(step, layer.settled, pending - layer.settled, g + layer.settled)
+            long_update(step, layer.settled, pending - layer.settled, g + layer.settled)
             pending = layer.settled
 
 
@@ -226,17 +226,17 @@ cdef Quantity loss_value(const Batch *batch) noexcept nogil:
     return quantity
 
 
-cdef double gradient_chunk(const Batch *chunk, void *g, floating *work) noexcept nogil:
+cdef double gradient_chunk(const Batch *chunk, void *_, floating *work) noexcept nogil:
     """g (+)= scale sum_n weight_n dE_n/dw; returns sum_n weight_n E_n"""
     cdef double value = output_delta(chunk, work, 1)
     deltas(chunk, work, False)
-    gradient(chunk, <floating *> g, work, NULL)
+    gradient(chunk, <floating *> chunk.sum, work, NULL)
     return value
 
 
 cdef Quantity gradient_sum(const Batch *batch, void *g) noexcept nogil:
     """g (P,) = scale sum_n weight_n dE_n/dw; the walk's value is sum_n weight_n E_n"""
-    cdef Quantity quantity = new_quantity(batch, 3, g)
+    cdef Quantity quantity = new_quantity(batch, 3, NULL)
     quantity.of_float, quantity.of_double = gradient_chunk[float], gradient_chunk[double]
     quantity.sum, quantity.n_sum = g, batch.net.n_parameters
     return quantity

@@ -23,7 +23,7 @@ cdef class Plan:
     cdef int place_arrays(self) except -1
     cdef Workspace take(self, size_t size)
     cdef int give(self, Workspace workspace) except -1
-    cdef double run(self, const Batch *batch, const Quantity *quantity) except? -1
+    cdef double run(self, Batch *batch, const Quantity *quantity) except? -1
     cdef Batch inputs(self, cnp.ndarray p, cnp.ndarray X) except *
     cdef Batch batch(
         self, loss, cnp.ndarray p, cnp.ndarray X, cnp.ndarray T, cnp.ndarray weight, double scale

@@ -7,6 +7,7 @@ from libc.stdlib cimport calloc, free
 from fastbp_c.algebra.simd cimport FBP_SOFTMAX
 from fastbp_c.boundary.check cimport LARGEST_DIMENSION, check_apart, check_matrix, check_vector
 from fastbp_c.boundary.interrupt cimport begin, end
+from fastbp_c.boundary.team cimport enlist
 from fastbp_c.boundary.workspace cimport Workspace
 from fastbp_c.networks.batch cimport Batch, Quantity, walk, walk_size
 from fastbp_c.networks.linear cimport has_weights, keeps_choice, multiply_adds, strip_size
@@ -197,8 +198,13 @@ cdef class Plan:
             self.pool.append(workspace)
         return 0
 
-    cdef double run(self, const Batch *batch, const Quantity *quantity) except? -1:
-        """Walk the batch without the GIL; what a signal handler raised meanwhile is raised in the end."""
+    cdef double run(self, Batch *batch, const Quantity *quantity) except? -1:
+        """Walk the batch without the GIL; what a signal handler raised meanwhile is raised in the end.
+
+        Who shares work beyond what the walk shares has enlisted workers before.
+        """
+        if not quantity.in_order:
+            batch.workers = enlist(batch.N * quantity.multiply_adds)
         cdef Workspace work = self.take(walk_size(batch, quantity))
         cdef double value
         begin()
@@ -215,8 +221,8 @@ cdef class Plan:
         """These parameters and inputs, checked, as a batch without an error."""
         self.check_parameters(p)
         self.check_inputs(X)
-        return Batch(&self.net, self.typenum == cnp.NPY_FLOAT, -1, 1, X.shape[0], cnp.PyArray_DATA(p),
-                     cnp.PyArray_DATA(X), NULL, NULL, NULL, 0, False, True)
+        return Batch(&self.net, self.typenum == cnp.NPY_FLOAT, -1, 1, 1, X.shape[0], cnp.PyArray_DATA(p),
+                     cnp.PyArray_DATA(X), NULL, NULL, NULL, 0, NULL, False, True)
 
     cdef Batch batch(
         self, loss, cnp.ndarray p, cnp.ndarray X, cnp.ndarray T, cnp.ndarray weight, double scale

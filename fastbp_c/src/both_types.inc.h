@@ -1,4 +1,4 @@
-/* All kernels for one instruction set (ISA, VECTOR_BYTES, HAS_MASKS, TILE_ROWS), in float and double. */
+/* All kernels for one instruction set (ISA, VECTOR_BYTES, HAS_MASKS, TILE_ROWS, ...), in float and double. */
 #define REAL float
 #define IS_FLOAT 1
 #define NAME(x) PASTE(PASTE(x, ISA), f)
@@ -23,3 +23,6 @@
 #undef VECTOR_BYTES
 #undef HAS_MASKS
 #undef TILE_ROWS
+#undef LEFT_BYTES
+#undef GROUP_ROWS
+#undef GROUP_BYTES

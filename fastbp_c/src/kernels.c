@@ -50,6 +50,23 @@
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 
+#if HAS_VECTORS
+/* What the matrix product packs for large products (gemm.inc.h), a thread's own, and in its memory from the first of
+ * them on. Beyond what fits RIGHT_BYTES is a line for each panel. */
+#define LEFT_MOST (384 << 10)
+#define RIGHT_BYTES (64 << 10)
+static __thread ALIGNED char packed_left[LEFT_MOST];
+static __thread ALIGNED char packed_right[RIGHT_BYTES + (8 << 10)];
+#endif
+
+/* For each instruction set:
+ * TILE_ROWS    rows of a tile: with 2 vectors each they leave a quarter of the registers for A and B
+ * LEFT_BYTES   packed part of A: half of the second-level cache that processors with this set have at least (512 KiB
+ *              with AVX2, 1 MiB with AVX-512), and no more columns of C at once than it has sets for
+ * GROUP_ROWS   from how many rows of A on a B of
+ * GROUP_BYTES  is packed by groups of panels
+ * benches/bench_product.py */
+
 /* What every machine of this architecture has: SSE2 on x86-64, NEON on arm64. */
 #define ISA baseline
 #define VECTOR_BYTES 16
@@ -59,6 +76,9 @@
 #else
 #define TILE_ROWS 6
 #endif
+#define LEFT_BYTES (256 << 10)
+#define GROUP_ROWS 48
+#define GROUP_BYTES (1 << 20)
 #include "both_types.inc.h"
 
 #ifdef X86_DISPATCH
@@ -73,6 +93,9 @@
 #define VECTOR_BYTES 32
 #define HAS_MASKS 0
 #define TILE_ROWS 6
+#define LEFT_BYTES (256 << 10)
+#define GROUP_ROWS 48
+#define GROUP_BYTES (1 << 20)
 #include "both_types.inc.h"
 #ifdef __clang__
 #pragma clang attribute pop
@@ -86,6 +109,9 @@
 #define VECTOR_BYTES 64
 #define HAS_MASKS 1
 #define TILE_ROWS 12
+#define LEFT_BYTES LEFT_MOST
+#define GROUP_ROWS 96
+#define GROUP_BYTES (2 << 20)
 #include "both_types.inc.h"
 #ifdef __clang__
 #pragma clang attribute pop

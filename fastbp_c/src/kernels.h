@@ -5,8 +5,8 @@
  * b) Every loop is written once, in the other *.inc.h files, over the macro REAL.
  * c) kernels.c includes them once for each instruction set the compiler can target and for each type.
  * d) fbp_select() looks at the processor at run time and hands out the two tables that Cython calls through.
- * e) No kernel allocates, calls Python or keeps state; sizes are ptrdiff_t; matrices are row-major and dense
- *    unless a leading dimension or stride is given.
+ * e) No kernel allocates, calls Python or keeps anything from one call to the next; sizes are ptrdiff_t; matrices are
+ *    row-major and dense unless a leading dimension or stride is given.
  */
 #ifndef FASTBP_KERNELS_H
 #define FASTBP_KERNELS_H

@@ -6,16 +6,25 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "threads.h"
 
-/* The next piece and how many there are, 16 bits each, behind the number of the offer. */
-#define PIECES_BITS 16
+/* Between two steps that others may see: tests/team_stress.c takes its time there. */
+#ifndef FBP_DELAY
+#define FBP_DELAY() ((void)0)
+#endif
+
+/* How many helpers it has, the next piece and how many there are, behind the number of the offer. */
+#define HELPERS_BITS 8
+#define PIECES_BITS 14
 #define MOST_PIECES ((1 << PIECES_BITS) - 1)
 #define PLACES 64
 #define SPIN_NANOSECONDS 20000
 #define PAUSES_BEFORE_YIELDING 2000
+#define YIELDING_NANOSECONDS 1000000
+#define WAITING_NANOSECONDS 10000000
+#define NAP_NANOSECONDS 100000
+#define NANOSECONDS_BEFORE_NEXT_START 1000000000
 
 typedef struct {
     SHARED ALIGN_LINE uint64_t word;
@@ -25,7 +34,7 @@ typedef struct {
     SHARED int workers, stop;
     SHARED ALIGN_LINE int done;         /* claims of helpers that are finished */
     /* The caller's own: */
-    ALIGN_LINE uint64_t owner;
+    SHARED ALIGN_LINE uint64_t owner;   /* 0 for nobody, or for somebody who has only just come */
     int begun;                          /* its claims */
     ptrdiff_t next, last;               /* pieces it has claimed and not begun */
 } offer;
@@ -35,49 +44,71 @@ static SHARED uint64_t used, open;      /* bits of places */
 static SHARED int alarm_count;          /* changes when somebody is to wake up */
 static SHARED int asleep, spinning;     /* helpers that have nothing to do */
 static SHARED int retiring, n_helpers;
+static SHARED int n_forking;            /* threads that fork, or end the interpreter: nobody is started */
 static thread_handle helpers[FBP_MOST_WORKERS];
-static mutex starting = MUTEX_INITIAL;
+static int64_t next_start;              /* not before, the last one having failed */
+static mutex starting = MUTEX_INITIAL;  /* for the two before */
 
 static THREAD_LOCAL fbp_worker me = {0, 0, NULL, 1, 0};
 
 fbp_worker *fbp_me(void) { return &me; }
 
-static uint64_t word_of(uint64_t id, uint64_t next, uint64_t total)
+static uint64_t word_of(uint64_t id, uint64_t joined, uint64_t next, uint64_t total)
 {
-    return id << (2 * PIECES_BITS) | next << PIECES_BITS | total;
+    return ((id << HELPERS_BITS | joined) << PIECES_BITS | next) << PIECES_BITS | total;
 }
 
-static uint64_t id_of(uint64_t word) { return word >> (2 * PIECES_BITS); }
+static uint64_t id_of(uint64_t word) { return word >> (2 * PIECES_BITS + HELPERS_BITS); }
+static int joined_of(uint64_t word) { return (int)(word >> 2 * PIECES_BITS & (FBP_MOST_WORKERS - 1)); }
 static uint64_t next_of(uint64_t word) { return word >> PIECES_BITS & MOST_PIECES; }
 static uint64_t total_of(uint64_t word) { return word & MOST_PIECES; }
+
+/* The word after one more claim, by that many helpers */
+static uint64_t claimed(uint64_t word, int joined)
+{
+    return word_of(id_of(word), (uint64_t)joined, next_of(word) + 1, total_of(word));
+}
 
 /* Nobody need look there any more. No offer takes the place before the claims of this one are done. */
 static void shut(int place) { AND(open, ~((uint64_t)1 << place)); }
 
-/* Do a claim of that place, if there is one left that this helper may have. */
+/* Do claims of that place for as long as there are any that this helper may have. */
 static int help(int place)
 {
     offer *o = &offers[place];
+    int claims = 0;
     uint64_t word = LOAD(o->word);
-    while (next_of(word) < total_of(word)) {
+    while (next_of(word) < total_of(word) && !(claims && LOAD(retiring))) {
+        FBP_DELAY();
+        /* Of another offer, perhaps: then the word has changed. */
         const fbp_piece function = LOAD_RELAXED(o->function);
         void *task = LOAD_RELAXED(o->task);
         const ptrdiff_t pieces = LOAD_RELAXED(o->pieces), at_once = LOAD_RELAXED(o->at_once);
         const ptrdiff_t first = (ptrdiff_t)next_of(word) * at_once;
         const ptrdiff_t last = pieces - first < at_once ? pieces : first + at_once;
-        if (me.number >= LOAD_RELAXED(o->workers)) return 0;
-        if (!COMPARE_SWAP(o->word, word, word_of(id_of(word), next_of(word) + 1, total_of(word)))) continue;
+        const int joined = joined_of(word) + (claims == 0);
+        if (joined >= LOAD_RELAXED(o->workers)) break;
+        FBP_DELAY();
+        if (!COMPARE_SWAP(o->word, word, claimed(word, joined))) continue;
+        FBP_DELAY();
         if (next_of(word) + 1 == total_of(word)) shut(place);
-        ADD(spinning, -1);
-        me.stop = &o->stop;
+        if (claims++ == 0) {
+            ADD(spinning, -1);
+            me.number = joined;
+            me.stop = &o->stop;
+        }
         for (ptrdiff_t piece = first; piece < last && !LOAD_RELAXED(o->stop); piece++)
             function(task, piece, me.number);
-        me.stop = NULL;
-        ADD(spinning, 1);
-        ADD(o->done, 1);
-        return 1;
+        FBP_DELAY();
+        word = LOAD(o->word);
     }
-    return 0;
+    if (claims == 0) return 0;
+    me.number = 0;
+    me.stop = NULL;
+    ADD(spinning, 1);
+    FBP_DELAY();
+    ADD(o->done, claims);       /* the last that it has to do with this offer */
+    return 1;
 }
 
 /* Look everywhere once. */
@@ -88,10 +119,11 @@ static int look_for_work(void)
     return found;
 }
 
-static thread_result THREAD_CALL helper_main(void *number)
+static thread_result THREAD_CALL helper_main(void *unused)
 {
     int64_t since;
-    me.number = (int)(intptr_t)number;
+    (void)unused;
+    name_this_thread();
     me.inside = 1;
     ADD(spinning, 1);
     while (!LOAD(retiring)) {
@@ -103,8 +135,10 @@ static thread_result THREAD_CALL helper_main(void *number)
         if (look_for_work() || LOAD(retiring)) continue;
         /* An offer that is made from here on sees that somebody sleeps, or is seen by the last look. */
         ADD(spinning, -1);
+        FBP_DELAY();
         ADD(asleep, 1);
         const int seen = LOAD(alarm_count);
+        FBP_DELAY();
         if (!LOAD(retiring) && !look_for_work()) sleep_while(&alarm_count, seen);
         ADD(asleep, -1);
         ADD(spinning, 1);
@@ -116,6 +150,7 @@ static thread_result THREAD_CALL helper_main(void *number)
 static void wake(int n)
 {
     ADD(alarm_count, 1);
+    FBP_DELAY();
     wake_up(&alarm_count, n);
 }
 
@@ -123,9 +158,13 @@ static void wake(int n)
 static void start(int n)
 {
     if (n > FBP_MOST_WORKERS - 1) n = FBP_MOST_WORKERS - 1;
-    if (LOAD(n_helpers) >= n || !mutex_try(&starting)) return;
-    while (n_helpers < n && start_thread(&helpers[n_helpers], helper_main, (void *)(intptr_t)(n_helpers + 1)))
-        STORE(n_helpers, n_helpers + 1);
+    if (LOAD(n_helpers) >= n || LOAD(n_forking) > 0 || !mutex_try(&starting)) return;
+    while (n_helpers < n && LOAD(n_forking) <= 0) {
+        if (next_start && nanoseconds() < next_start) break;
+        const int started = start_thread(&helpers[n_helpers], helper_main, NULL);
+        next_start = started ? 0 : nanoseconds() + NANOSECONDS_BEFORE_NEXT_START;
+        if (started) STORE(n_helpers, n_helpers + 1);
+    }
     mutex_leave(&starting);
 }
 
@@ -142,18 +181,21 @@ int fbp_open(ptrdiff_t pieces, fbp_piece function, void *task, int workers, int 
     const int place = LOWEST_BIT(bit);
     offer *o = &offers[place];
     const ptrdiff_t at_once = (pieces + MOST_PIECES - 1) / MOST_PIECES, claims = (pieces + at_once - 1) / at_once;
-    o->owner = this_thread();
+    STORE(o->owner, this_thread());
     o->begun = 0;
     o->next = o->last = 0;
     STORE_RELAXED(o->function, function);
     STORE_RELAXED(o->task, task);
     STORE_RELAXED(o->pieces, pieces);
     STORE_RELAXED(o->at_once, at_once);
-    STORE_RELAXED(o->workers, workers);
+    STORE_RELAXED(o->workers, workers < FBP_MOST_WORKERS ? workers : FBP_MOST_WORKERS);
     STORE_RELAXED(o->stop, 0);
     STORE_RELAXED(o->done, 0);
-    STORE(o->word, word_of(id_of(LOAD_RELAXED(o->word)) + 1, 0, (uint64_t)claims));
+    FBP_DELAY();
+    STORE(o->word, word_of(id_of(LOAD_RELAXED(o->word)) + 1, 0, 0, (uint64_t)claims));
+    FBP_DELAY();
     OR(open, bit);
+    FBP_DELAY();
     if (wake_them) {
         const int missing = wanted - LOAD(spinning), sleeping = LOAD(asleep);
         if (missing > 0 && sleeping > 0) wake(missing < sleeping ? missing : sleeping);
@@ -168,7 +210,8 @@ ptrdiff_t fbp_claim(int place)
         uint64_t word = LOAD(o->word);
         do {
             if (next_of(word) == total_of(word)) return -1;
-        } while (!COMPARE_SWAP(o->word, word, word_of(id_of(word), next_of(word) + 1, total_of(word))));
+            FBP_DELAY();
+        } while (!COMPARE_SWAP(o->word, word, claimed(word, joined_of(word))));
         if (next_of(word) + 1 == total_of(word)) shut(place);
         o->begun++;
         o->next = (ptrdiff_t)next_of(word) * o->at_once;
@@ -182,8 +225,10 @@ void fbp_drop(int place)
     offer *o = &offers[place];
     uint64_t word = LOAD(o->word);
     STORE(o->stop, 1);
+    FBP_DELAY();
     while (next_of(word) < total_of(word)) {
-        if (COMPARE_SWAP(o->word, word, word_of(id_of(word), total_of(word), total_of(word)))) {
+        const uint64_t none = word_of(id_of(word), (uint64_t)joined_of(word), total_of(word), total_of(word));
+        if (COMPARE_SWAP(o->word, word, none)) {
             o->begun += (int)(total_of(word) - next_of(word));
             break;
         }
@@ -192,53 +237,70 @@ void fbp_drop(int place)
     shut(place);
 }
 
-void fbp_finish(int place)
+int fbp_finish(int place)
 {
     offer *o = &offers[place];
     const int of_helpers = (int)total_of(LOAD(o->word)) - o->begun;
+    int64_t since = 0, waited = 0;
     for (int i = 0; LOAD(o->done) < of_helpers; i++) {
-        if (i < PAUSES_BEFORE_YIELDING) PAUSE();
-        else give_way();
+        if (i < PAUSES_BEFORE_YIELDING) {
+            PAUSE();
+            continue;
+        }
+        if (!since) since = nanoseconds();
+        waited = nanoseconds() - since;
+        if (waited > WAITING_NANOSECONDS) return 0;
+        if (waited < YIELDING_NANOSECONDS) give_way();
+        else take_a_nap(NAP_NANOSECONDS);       /* a thread that has to run at once gives way to none of lower rank */
     }
+    STORE(o->owner, 0);
+    FBP_DELAY();
     AND(used, ~((uint64_t)1 << place));
+    return 1;
 }
 
 /* ---- How many threads ---- */
 
 typedef struct limit {
-    struct limit *next;
-    uint64_t thread;
-    int n;
+    struct limit *SHARED next;
+    SHARED int n;               /* 0: none */
 } limit;
 
-static SHARED int everybody;        /* what a thread may use that has set nothing; 0: all processors it may run on */
+static SHARED int everybody;    /* what all share; 0: the processors a thread may run on */
 static SHARED int bound = FBP_MOST_WORKERS;     /* on that */
-static SHARED int n_limits;
-static limit *limits;               /* of threads that have set something else */
+static SHARED int least = FBP_MOST_WORKERS;     /* of all limits of threads */
+static int inherited = FBP_MOST_WORKERS;        /* of those of a parent's threads that are not in this process */
+static limit *SHARED limits;    /* one of each thread that ever set one; whole at any time, for a fork */
 static mutex limiting = MUTEX_INITIAL;
+static thread_local_key own_key;
+static THREAD_LOCAL limit *own;
 
 static int between(int n, int most) { return n < 1 ? 1 : n > most ? most : n; }
 
-static int usual(void) { return LOAD(everybody) > 0 ? LOAD(everybody) : between(processors(), LOAD(bound)); }
-
-static limit **limit_of(uint64_t thread)
+int fbp_usual_workers(void)
 {
-    limit **at = &limits;
-    while (*at && (*at)->thread != thread) at = &(*at)->next;
-    return at;
+    const int n = LOAD(everybody);
+    return n > 0 ? n : between(processors(), LOAD(bound));
+}
+
+int fastbp_get_num_threads(void)
+{
+    const int n = own ? LOAD(own->n) : 0;
+    return n > 0 ? n : fbp_usual_workers();
 }
 
 int fbp_workers(void)
 {
-    int n = usual();
-    if (LOAD(n_limits) == 0) return n;
-    mutex_enter(&limiting);
-    const limit *mine = *limit_of(this_thread());
-    if (mine) n = mine->n;
-    else
-        for (const limit *l = limits; l; l = l->next) n = l->n < n ? l->n : n;
-    mutex_leave(&limiting);
-    return n;
+    const int n = own ? LOAD(own->n) : 0;
+    return n > 0 ? n : between(fbp_usual_workers(), LOAD(least));
+}
+
+static void find_least(void)
+{
+    int n = inherited;
+    for (const limit *l = LOAD_RELAXED(limits); l; l = LOAD_RELAXED(l->next))
+        if (l->n > 0 && l->n < n) n = l->n;
+    STORE(least, n);
 }
 
 void fbp_set_workers(int n, int most)
@@ -246,85 +308,84 @@ void fbp_set_workers(int n, int most)
     mutex_enter(&limiting);
     STORE(everybody, n > 0 ? between(n, FBP_MOST_WORKERS) : 0);
     STORE(bound, between(most, FBP_MOST_WORKERS));
-    while (limits) {
-        limit *l = limits;
-        limits = l->next;
-        free(l);
-    }
-    STORE(n_limits, 0);
+    inherited = FBP_MOST_WORKERS;
+    for (limit *l = LOAD_RELAXED(limits); l; l = LOAD_RELAXED(l->next)) STORE(l->n, 0);
+    find_least();
     mutex_leave(&limiting);
-}
-
-int fastbp_get_num_threads(void)
-{
-    mutex_enter(&limiting);
-    const limit *mine = *limit_of(this_thread());
-    const int n = mine ? mine->n : usual();
-    mutex_leave(&limiting);
-    return n;
 }
 
 void fastbp_set_num_threads(int n)
 {
-    mutex_enter(&limiting);
-    limit **at = limit_of(this_thread()), *l = *at;
     n = between(n, FBP_MOST_WORKERS);
-    if (l && n == usual()) {
-        *at = l->next;
-        free(l);
-        STORE(n_limits, n_limits - 1);
-    } else if (l) {
-        l->n = n;
-    } else if (n != usual() && (l = malloc(sizeof *l))) {
-        l->thread = this_thread();
-        l->n = n;
-        l->next = limits;
-        limits = l;
-        STORE(n_limits, n_limits + 1);
+    mutex_enter(&limiting);
+    if (n == fbp_usual_workers()) n = 0;
+    if (!own && n > 0 && (own = malloc(sizeof *own))) {
+        set_thread_local(own_key, own);
+        STORE_RELAXED(own->n, 0);
+        STORE_RELAXED(own->next, LOAD_RELAXED(limits));
+        STORE(limits, own);
     }
+    if (own) STORE(own->n, n);
+    find_least();
     mutex_leave(&limiting);
+}
+
+/* Its thread ends. */
+static void THREAD_CALL forget_limit(void *gone)
+{
+    mutex_enter(&limiting);
+    limit *SHARED *at = &limits;
+    while (LOAD_RELAXED(*at) != gone) at = &LOAD_RELAXED(*at)->next;
+    STORE(*at, ((limit *)gone)->next);
+    find_least();
+    mutex_leave(&limiting);
+    free(gone);
+    own = NULL;
 }
 
 /* ---- Forks ---- */
 
-static uint64_t forking;            /* the thread that forks, which has `starting` */
-static int forks;                   /* how often: a hook of somebody else's may fork, too */
-
 void fbp_before_fork(void)
 {
-    if (forks > 0 && forking == this_thread()) {
-        forks++;
-        return;
-    }
-    mutex_enter(&starting);     /* until the fork is over; nobody waits for it but for another fork */
-    forking = this_thread();
-    forks = 1;
+    ADD(n_forking, 1);
+    mutex_enter(&starting);     /* not until the fork is over: a hook of somebody else's may fork, too */
     STORE(retiring, 1);
     wake(FBP_MOST_WORKERS);
     for (int i = 0; i < n_helpers; i++) join_thread(helpers[i]);
     STORE(n_helpers, 0);
     STORE(retiring, 0);
+    mutex_leave(&starting);
 }
 
-void fbp_after_fork(int in_child)
+void fbp_after_fork(void)
 {
-    int n = 0;
-    if (!in_child) {
-        if (--forks == 0) mutex_leave(&starting);
-        return;
-    }
-    forks = 0;
+    if (LOAD(n_forking) > 0) ADD(n_forking, -1);    /* it is 0 if this has become a child in between */
+}
+
+/* Of the threads only this one is left, and of the helpers none, even if the fork was not Python's. */
+static void in_child(void)
+{
     mutex_renew(&starting);
-    mutex_renew(&limiting);     /* another thread may have had it: the list is whole all the same */
-    for (const limit *l = limits; l; l = l->next) n++;
-    STORE(n_limits, n);
-    /* What other threads had offered is nobody's now. */
+    mutex_renew(&limiting);
+    renew_sleep();
+    STORE(n_forking, 0);
+    STORE(retiring, 0);
+    STORE(n_helpers, 0);
+    STORE(spinning, 0);
+    STORE(asleep, 0);
     for (int place = 0; place < PLACES; place++)
-        if (LOAD(used) >> place & 1 && offers[place].owner != this_thread()) {
+        if (LOAD(used) >> place & 1 && LOAD(offers[place].owner) != this_thread()) {
             shut(place);
             AND(used, ~((uint64_t)1 << place));
         }
+    for (const limit *l = LOAD_RELAXED(limits); l; l = LOAD_RELAXED(l->next))
+        if (l != own && l->n > 0 && l->n < inherited) inherited = l->n;
+    STORE(limits, own);
+    if (own) STORE(own->next, NULL);
+    find_least();
 }
+
+int fbp_begin(void) { return new_thread_local(&own_key, forget_limit) && call_in_child(in_child); }
 
 int fbp_helpers(void) { return LOAD(n_helpers); }
 int fbp_idle(void) { return LOAD(spinning); }

@@ -14,11 +14,18 @@
 #include <intrin.h>
 #define THREAD_LOCAL __declspec(thread)
 #define ALIGN_LINE __declspec(align(64))
-/* Volatile reads and writes are ordered among themselves; what has to be ordered beyond that has a barrier. */
+/* Volatile reads and writes are whole; they are ordered on some processors, and by barriers on all. */
 #define SHARED volatile
-#define LOAD(x) (MemoryBarrier(), (x))
+static __inline long long load(const volatile void *x, size_t size)
+{
+    MemoryBarrier();
+    const long long y = size == 4 ? *(const volatile int *)x : *(const volatile long long *)x;
+    MemoryBarrier();
+    return y;
+}
+#define LOAD(x) load(&(x), sizeof(x))
 #define LOAD_RELAXED(x) (x)
-#define STORE(x, y) ((x) = (y), MemoryBarrier())
+#define STORE(x, y) (MemoryBarrier(), (x) = (y), MemoryBarrier())
 #define STORE_RELAXED(x, y) ((x) = (y))
 #define ADD(x, y) InterlockedExchangeAdd((volatile long *)&(x), (y))
 #define OR(x, y) InterlockedOr64((volatile long long *)&(x), (long long)(y))
@@ -76,6 +83,8 @@ static int mutex_try(mutex *m) { return TryAcquireSRWLockExclusive(m); }
 static void mutex_leave(mutex *m) { ReleaseSRWLockExclusive(m); }
 static void mutex_renew(mutex *m) { InitializeSRWLock(m); }
 static void give_way(void) { SwitchToThread(); }
+static void name_this_thread(void) {}
+static void take_a_nap(int64_t nanoseconds) { Sleep((DWORD)(nanoseconds / 1000000 + 1)); }
 static uint64_t this_thread(void) { return GetCurrentThreadId(); }
 
 static int start_thread(thread_handle *handle, thread_result(__stdcall *main)(void *), void *argument)
@@ -89,6 +98,26 @@ static void join_thread(thread_handle handle)
     WaitForSingleObject(handle, INFINITE);
     CloseHandle(handle);
 }
+
+typedef DWORD thread_local_key;
+
+/* A place for a pointer of each thread; `at_end` gets it when the thread ends, if it has set one. */
+static int new_thread_local(thread_local_key *key, void(__stdcall *at_end)(void *))
+{
+    *key = FlsAlloc(at_end);
+    return *key != FLS_OUT_OF_INDEXES;
+}
+
+static void set_thread_local(thread_local_key key, void *x) { FlsSetValue(key, x); }
+
+/* There are no forks. */
+static int call_in_child(void (*function)(void))
+{
+    (void)function;
+    return 1;
+}
+
+static void renew_sleep(void) {}
 
 static int64_t nanoseconds(void)
 {
@@ -144,17 +173,20 @@ static int mutex_try(mutex *m) { return pthread_mutex_trylock(m) == 0; }
 static void mutex_leave(mutex *m) { pthread_mutex_unlock(m); }
 static void mutex_renew(mutex *m) { pthread_mutex_init(m, NULL); }
 static void give_way(void) { sched_yield(); }
+static void take_a_nap(int64_t nanoseconds) { nanosleep(&(struct timespec){0, (long)nanoseconds}, NULL); }
 static uint64_t this_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 
-/* It blocks all signals: handlers are for the threads of the program. */
+/* Handlers of signals are for the threads of the program; but a fault of this thread's own reaches one that reports it. */
 static int start_thread(thread_handle *handle, thread_result (*main)(void *), void *argument)
 {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     sigset_t all, before;
     pthread_attr_t attributes;
     int failed;
     if (pthread_attr_init(&attributes)) return 0;
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(handle, &attributes, main, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -163,6 +195,15 @@ static int start_thread(thread_handle *handle, thread_result (*main)(void *), vo
 }
 
 static void join_thread(thread_handle handle) { pthread_join(handle, NULL); }
+
+typedef pthread_key_t thread_local_key;
+
+/* A place for a pointer of each thread; `at_end` gets it when the thread ends, if it has set one. */
+static int new_thread_local(thread_local_key *key, void (*at_end)(void *)) { return !pthread_key_create(key, at_end); }
+static void set_thread_local(thread_local_key key, void *x) { pthread_setspecific(key, x); }
+
+/* In the child of every fork, whoever calls for it */
+static int call_in_child(void (*function)(void)) { return !pthread_atfork(NULL, NULL, function); }
 
 static int64_t nanoseconds(void)
 {
@@ -173,7 +214,10 @@ static int64_t nanoseconds(void)
 
 #ifdef __linux__
 #include <linux/futex.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+
+static void name_this_thread(void) { prctl(PR_SET_NAME, "fastbp"); }
 
 static int processors(void)
 {
@@ -185,7 +229,14 @@ static int processors(void)
 
 static void sleep_while(int *x, int seen) { syscall(SYS_futex, x, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0); }
 static void wake_up(int *x, int n) { syscall(SYS_futex, x, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
+static void renew_sleep(void) {}
 #else
+#ifdef __APPLE__
+static void name_this_thread(void) { pthread_setname_np("fastbp"); }
+#else
+static void name_this_thread(void) {}
+#endif
+
 static int processors(void)
 {
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -209,6 +260,13 @@ static void wake_up(int *x, int n)
     pthread_mutex_unlock(&sleeping);
     if (n == 1) pthread_cond_signal(&alarm_bell);
     else pthread_cond_broadcast(&alarm_bell);
+}
+
+/* In a child: a thread that is not here may have had it. */
+static void renew_sleep(void)
+{
+    pthread_mutex_init(&sleeping, NULL);
+    pthread_cond_init(&alarm_bell, NULL);
 }
 #endif
 #endif

@@ -66,6 +66,27 @@ static INLINE void NAME(transpose_block)(const REAL *x, ptrdiff_t ldx, REAL *y, 
     NAME(store)(y + ldy, __builtin_shufflevector(r0, r1, EACH_QUAD(HIGH)));
 #endif
 }
+
+/* The sums of the elements of QUAD_LANES vectors. */
+static INLINE QUAD NAME(sums_of)(const VEC *v)
+{
+    QUAD part[VECTOR_BYTES / 16];
+#if IS_FLOAT
+    const VEC v01 = __builtin_shufflevector(v[0], v[1], EACH_QUAD(LOW)) +
+                    __builtin_shufflevector(v[0], v[1], EACH_QUAD(HIGH));
+    const VEC v23 = __builtin_shufflevector(v[2], v[3], EACH_QUAD(LOW)) +
+                    __builtin_shufflevector(v[2], v[3], EACH_QUAD(HIGH));
+    const VEC sums = __builtin_shufflevector(v01, v23, EACH_QUAD(FIRST)) +
+                     __builtin_shufflevector(v01, v23, EACH_QUAD(SECOND));
+#else
+    const VEC sums = __builtin_shufflevector(v[0], v[1], EACH_QUAD(LOW)) +
+                     __builtin_shufflevector(v[0], v[1], EACH_QUAD(HIGH));
+#endif
+    memcpy(part, &sums, sizeof part);
+    for (size_t i = VECTOR_BYTES / 32; i > 0; i /= 2)
+        for (size_t j = 0; j < i; j++) part[j] += part[j + i];
+    return part[0];
+}
 #endif
 
 /* y[j, i] = x[i, j] */

@@ -36,6 +36,9 @@ cdef struct Step:
     double beta1_power, beta2_power     # beta^t at step t
 
 
+cdef void long_update(const Step *step, Py_ssize_t place, Py_ssize_t n, const floating *g) noexcept nogil
+
+
 cdef inline void update(const Step *step, Py_ssize_t place, Py_ssize_t n, const floating *g) noexcept nogil:
     """The step of n parameters from that place on, g being their gradient"""
     cdef const Rule *rule = step.rule

@@ -5,7 +5,42 @@ A docstring that starts with the signature and a line of two dashes is how a com
 
 import numbers
 
+from cython cimport floating
 from libc.math cimport INFINITY, isfinite
+
+from fastbp_c.boundary.team cimport Piece, enlisted, share
+
+cdef enum:
+    # benches/bench_threads.py
+    STRETCH = 1 << 14       # parameters that are stepped as one piece
+    MOVING = 16             # multiply-adds in the time of a parameter's step
+
+
+cdef struct Update:
+    const Step *step
+    Py_ssize_t place, n
+    const void *g
+
+
+cdef void stretch_of_floats(void *update_, Py_ssize_t number, int worker) noexcept nogil:
+    cdef const Update *whole = <const Update *> update_
+    cdef Py_ssize_t first = number * STRETCH
+    update(whole.step, whole.place + first, min(<Py_ssize_t> STRETCH, whole.n - first),
+           <const float *> whole.g + first)
+
+
+cdef void stretch_of_doubles(void *update_, Py_ssize_t number, int worker) noexcept nogil:
+    cdef const Update *whole = <const Update *> update_
+    cdef Py_ssize_t first = number * STRETCH
+    update(whole.step, whole.place + first, min(<Py_ssize_t> STRETCH, whole.n - first),
+           <const double *> whole.g + first)
+
+
+cdef void long_update(const Step *step, Py_ssize_t place, Py_ssize_t n, const floating *g) noexcept nogil:
+    """`update` for as many parameters as are worth sharing"""
+    cdef Update whole = Update(step, place, n, g)
+    cdef Piece piece = stretch_of_floats if floating is float else stretch_of_doubles
+    share((n + STRETCH - 1) // STRETCH, <double> MOVING * n, enlisted(), piece, &whole)
 
 
 cdef double number(str name, value, double least, bint least_allowed, double bound) except? -1:

@@ -8,10 +8,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastbp_c.boundary.check cimport check_apart, check_vector
 from fastbp_c.boundary.interrupt cimport begin, end
 from fastbp_c.boundary.lock cimport Lock
+from fastbp_c.boundary.team cimport enlist, expect
 from fastbp_c.boundary.workspace cimport Workspace
 from fastbp_c.networks.batch cimport Batch, chunk_of
 from fastbp_c.networks.plan cimport Plan
-from fastbp_c.training.epoch cimport train_epoch, train_size
+from fastbp_c.training.epoch cimport PASSES, train_epoch, train_size
 from fastbp_c.training.optimizer cimport Optimizer, Rule, Step, n_states
 
 import numpy as np
@@ -101,8 +102,10 @@ cdef class Stepper:
             step.second = cnp.PyArray_DATA(self.states[1])
         begin()
         with nogil:
+            expect(PASSES * self.plan.net.multiply_adds * data.N)
             value = train_epoch(data, batch_size, &step, self.powers, cnp.PyArray_DATA(self.gradient),
                                 self.work.memory)
+            expect(0)
         end()
         if n_states(rule) == 0:
             self.states.clear()  # a momentum that comes back starts from rest
@@ -113,9 +116,10 @@ cdef class Stepper:
         self.plan.check_batch(X, T, None)
         check_apart("X", X, "parameters", self.parameters)
         check_apart("T", T, "parameters", self.parameters)
-        return Batch(&self.plan.net, self.plan.typenum == cnp.NPY_FLOAT, self.error, 1, X.shape[0],
-                     cnp.PyArray_DATA(self.parameters), cnp.PyArray_DATA(X), cnp.PyArray_DATA(T), NULL, NULL, 0, False,
-                     True)
+        cdef int workers = enlist(PASSES * self.plan.net.multiply_adds * X.shape[0])
+        return Batch(&self.plan.net, self.plan.typenum == cnp.NPY_FLOAT, self.error, 1, workers, X.shape[0],
+                     cnp.PyArray_DATA(self.parameters), cnp.PyArray_DATA(X), cnp.PyArray_DATA(T), NULL, NULL, 0,
+                     NULL, False, True)
 
     def step(self, Optimizer optimizer not None, cnp.ndarray X not None, cnp.ndarray T not None):
         """One step on all rows of X as one batch; returns the mean of E_n before it (0 for no rows).

@@ -1,0 +1,77 @@
+"""Large products, cut into tiles."""
+
+from cython cimport floating
+
+from fastbp_c.algebra.simd cimport FBP_ADD
+from fastbp_c.boundary.interrupt cimport go_on
+from fastbp_c.boundary.team cimport enlisted, share
+
+cdef enum:
+    # Of a tile: it repays packing its operands, and there are enough of them for many threads.
+    TILE_WORK = 1 << 19     # multiply-adds at least
+    TILES = 64              # of a large product, about
+    COLUMNS = 256           # at most
+    FEW_COLUMNS = 128       # the same if there are but few rows
+    COLUMN_STEP = 64        # columns are cut at multiples of this, and rows at multiples of that
+    ROW_STEP = 24
+    FEWEST_ROWS = 48
+    MOST_ROWS = 240
+
+
+cdef struct Tiles:
+    bint single
+    Py_ssize_t M, N, K, rows, columns, across       # across: how many tiles side by side
+    const void *A
+    Py_ssize_t a_row, a_col
+    const void *B
+    Py_ssize_t b_row, b_col
+    int start
+    const void *bias
+    void *C
+    Py_ssize_t ldc
+
+
+cdef inline Py_ssize_t even_cut(Py_ssize_t size, Py_ssize_t largest, Py_ssize_t step) noexcept nogil:
+    """Of tiles of about the same size, a multiple of the step, the size of all but the last"""
+    cdef Py_ssize_t tiles = (size + largest - 1) // largest
+    return ((size + tiles - 1) // tiles + step - 1) // step * step
+
+
+cdef void tile_of(const Tiles *tiles, Py_ssize_t m, Py_ssize_t n, const floating *of_type) noexcept nogil:
+    """The tile that begins at row m and column n, in pieces of K if it is long"""
+    cdef Py_ssize_t rows = min(tiles.rows, tiles.M - m), columns = min(tiles.columns, tiles.N - n), k = 0, depth
+    cdef Py_ssize_t step = piece_depth(rows, columns)
+    cdef const floating *A = <const floating *> tiles.A + m * tiles.a_row
+    cdef const floating *B = <const floating *> tiles.B + n * tiles.b_col
+    cdef const floating *bias = <const floating *> tiles.bias + n if tiles.bias != NULL else NULL
+    while k < tiles.K and go_on(<double> rows * columns * min(step, tiles.K - k)):
+        depth = min(step, tiles.K - k)
+        own_block(rows, columns, depth, A + k * tiles.a_col, tiles.a_row, tiles.a_col, B + k * tiles.b_row,
+                  tiles.b_row, tiles.b_col, tiles.start if k == 0 else <int> FBP_ADD, bias,
+                  <floating *> tiles.C + m * tiles.ldc + n, tiles.ldc)
+        k += depth
+
+
+cdef void tile_piece(void *tiles_, Py_ssize_t number, int worker) noexcept nogil:
+    cdef const Tiles *tiles = <const Tiles *> tiles_
+    cdef Py_ssize_t m = number // tiles.across * tiles.rows, n = number % tiles.across * tiles.columns
+    if tiles.single:
+        tile_of(tiles, m, n, <const float *> NULL)
+    else:
+        tile_of(tiles, m, n, <const double *> NULL)
+
+
+cdef void tiled_product(
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, const floating *A, Py_ssize_t a_row, Py_ssize_t a_col,
+    const floating *B, Py_ssize_t b_row, Py_ssize_t b_col, int start, const floating *bias, floating *C,
+    Py_ssize_t ldc,
+) noexcept nogil:
+    """C[m, n] = start[m, n] + A(m, k) B(k, n), of which a step in m, k or n leads as far as given, by tiles"""
+    cdef double work = <double> M * N * K, least = max(<double> TILE_WORK, work / TILES)
+    cdef Py_ssize_t columns = even_cut(N, COLUMNS if M > 2 * FEWEST_ROWS else FEW_COLUMNS, COLUMN_STEP), rows
+    rows = max(<Py_ssize_t> FEWEST_ROWS, min(<Py_ssize_t> MOST_ROWS, <Py_ssize_t> (least / (columns * K))))
+    rows = even_cut(M, rows, ROW_STEP)
+    cdef Py_ssize_t down = (M + rows - 1) // rows, across = (N + columns - 1) // columns
+    cdef Tiles tiles = Tiles(floating is float, M, N, K, rows, columns, across, A, a_row, a_col, B, b_row, b_col,
+                             start, bias, C, ldc)
+    share(down * across, work, enlisted(), tile_piece, &tiles)
