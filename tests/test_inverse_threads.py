@@ -89,7 +89,10 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_bits(threads, case, P):
     threads(1)
+    team.end_helpers()
+    team.let_helpers_start()
     expected = CASES[case](P)
+    assert team.helpers() == 0
     for n in THREADS:
         threads(n)
         for got, wanted in zip(CASES[case](P), expected, strict=True):

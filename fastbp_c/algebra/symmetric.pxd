@@ -3,8 +3,8 @@
 The matrix is P x P and row-major, and its lower triangle is all that counts: no function but `mirror` and `restore`
 reads or writes what is above the diagonal. Rows (V, U, Z) are k x P and dense.
 
-All but `restore` look for signals (interrupt.pxd). Of what was stopped the result is of no meaning. Work that repays it is
-shared with as many helpers as were enlisted last (team.pxd); the result has the same bits with any number of them.
+All but `restore` look for signals (interrupt.pxd). Of what was stopped the result is of no meaning. Work that repays it
+is shared with as many helpers as were enlisted last (team.pxd); the result has the same bits with any number of them.
 """
 
 cdef enum:

@@ -1,14 +1,14 @@
 """Products with a symmetric matrix, its updates and its inverse, over the lower triangle.
 
 Design:
-a) Everything is done by tiles of the own kernels, in pieces that are shared with idle helpers (team.pxd). No two pieces
-   write the same place; where that would cost too much, each has a result of its own, and they are added in the order
-   of their numbers. How many there are follows from P and k.
-b) A product of few rows is bound by memory: a tile below the diagonal is read once and serves twice, as it is and
-   transposed. One of many rows is not: a stretch of its columns is a piece, to which all of H's rows and columns there
-   contribute.
-c) Without vector kernels, BLAS does all that (product.pxd). Where there are, it does not: with two threads it gives other
-   bits than with one.
+a) Everything is done by tiles of the own kernels, in pieces that are shared with idle helpers (team.pxd). What a piece
+   is follows from P and k, and no two of an offer write the same place.
+b) A product of few rows is bound by memory: what is below the diagonal is read once and serves twice, as it is and
+   transposed. Of a single row, each band of H has a result of its own; they are added in the order of their numbers.
+   Of some rows, stretches of the result meet in pairs. Of many, H may be read twice: each stretch of the result is a
+   piece, to which all of H's rows and columns there contribute.
+c) Without vector kernels, BLAS does all that (product.pxd). Where there are some it does not: with two threads it gives
+   other bits than with one.
 
 `benches/bench_inverse.py` is behind the constants.
 """
@@ -710,7 +710,10 @@ cdef void mirror_rows(double *H, Py_ssize_t P, Py_ssize_t first, Py_ssize_t last
 
 
 cdef void restore(double *H, const double *diagonal, Py_ssize_t P) noexcept nogil:
-    """Copy the upper triangle over the lower one, and the diagonal from where it was kept; alone: all of it has to be done"""
+    """Copy the upper triangle over the lower one, and the diagonal from where it was kept
+
+    Nothing of that may be left out when all else has been stopped, so it is not shared.
+    """
     cdef Py_ssize_t top = 0, left, i, j
     while top < P:
         left = 0

@@ -16,7 +16,8 @@ from fastbp_c.boundary.team cimport enlist
 from fastbp_c.boundary.workspace cimport Arena, Workspace, arena_over
 from fastbp_c.inverses.state cimport ADDED, REMOVED, InverseState, lay_out_state
 from fastbp_c.inverses.woodbury cimport (
-    adopt, begin_state, change, finish, invert_state, inverting_is_less, multiply, pending_room, rebuild, residual, settle,
+    adopt, begin_state, change, finish, invert_state, inverting_is_less, multiply, pending_room, rebuild, residual,
+    settle,
 )
 
 import weakref

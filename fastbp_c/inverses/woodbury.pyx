@@ -253,7 +253,7 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
 cdef bint inverting_is_less(double P, double n, bint fresh, bint fits) noexcept nogil:
     """Flops beyond the n P^2 that every way takes: of inverting, against those of updating by blocks
 
-    One that is fresh need not be inverted first, and as long as all rows fit, products are only those with the rows before.
+    A fresh H need not be inverted first, and as long as all rows fit, products are only those with the rows before.
     """
     cdef double of_updates = 2 * n * n * P if fresh and fits else 2 * n * P * P
     return of_updates > (P * P * P if fresh else 2 * P * P * P)
