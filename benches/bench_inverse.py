@@ -5,7 +5,7 @@ Rows of rank k are one update of k rows; the time is that of a row. The limit is
 reading half of the matrix.
 
 Rows to look at for the constants: PENDING in woodbury.pyx, "P 500, a row"; block_rows in symmetric.pyx, "k at once";
-FEW_ROWS there and OWN_TRIANGLE in product.pxd, "16 at once" and "64 at once" on the large matrices.
+FEW_ROWS there, "16 at once" on the large matrices; UPDATED and DISTANT, "all of".
 """
 
 import numpy as np

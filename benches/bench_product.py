@@ -7,8 +7,8 @@ operands is taken off. Smaller products than these cannot be told from their cal
 The library computes all of them itself here, whatever the limit; FASTBP_INSTRUCTION_SET and OPENBLAS_CORETYPE (Haswell
 for AVX2) choose the instruction sets of the two sides, OPENBLAS_NUM_THREADS=1 one core for both.
 
-Rows to look at for the constants of gemm.inc.h and kernels.c: PACK_FROM_ROWS in "batch n, 256 x 256", where copying panels
-of W begins to pay; GROUP_ROWS and AHEAD_FROM_BYTES in "1024 x 1024"; LEFT_BYTES and LEFT_FROM_BYTES in those of 1024
+Rows to look at for the constants of gemm.inc.h and kernels.c: PACK_FROM_ROWS in "batch n, 256 x 256", where copying
+panels of W begins to pay; GROUP_ROWS and AHEAD_FROM_BYTES in "1024 x 1024"; LEFT_BYTES and LEFT_FROM_BYTES in those of 1024
 rows; DOTTED_ROWS and WIDE_ROWS in batches up to 8. OWN_LIMIT in the shapes from 512 x 512 x 256 on.
 """
 

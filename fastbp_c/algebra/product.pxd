@@ -18,7 +18,6 @@ from fastbp_c.boundary.interrupt cimport go_on
 
 cdef enum:
     DIVIDED = 1 << 20       # multiply-adds from which on a product is cut into tiles
-    OWN_TRIANGLE = 1 << 26  # multiply-adds up to which tiles beat BLAS's symmetric products, however many cores
     # benches/bench_product.py, bench_inverse.py: what pieces cost is lost in the noise.
     LONG = 1 << 24          # multiply-adds that are worth a look
     PIECE = 1 << 30         # multiply-adds without one: 0.03 s
@@ -31,11 +30,6 @@ cdef enum:
 cdef inline bint is_own() noexcept nogil:
     """Whether the own kernels compute products"""
     return kernels_f.gemm != NULL and own_limit > 0
-
-
-cdef inline bint is_own_triangle(double multiply_adds) noexcept nogil:
-    """Whether the own kernels compute products and updates of symmetric matrices of that size"""
-    return kernels_d.gemm != NULL and multiply_adds <= min(own_limit, <double> OWN_TRIANGLE)
 
 
 cdef inline Py_ssize_t even_piece(Py_ssize_t size, Py_ssize_t largest) noexcept nogil:

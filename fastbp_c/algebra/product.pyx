@@ -7,15 +7,16 @@ from fastbp_c.boundary.interrupt cimport go_on
 from fastbp_c.boundary.team cimport enlisted, share
 
 cdef enum:
-    # Of a tile: it repays packing its operands, and there are enough of them for many threads.
-    TILE_WORK = 1 << 19     # multiply-adds at least
-    TILES = 64              # of a large product, about
-    COLUMNS = 256           # at most
-    FEW_COLUMNS = 128       # the same if there are but few rows
-    COLUMN_STEP = 64        # columns are cut at multiples of this, and rows at multiples of that
-    ROW_STEP = 24
-    FEWEST_ROWS = 48
-    MOST_ROWS = 240
+    TILE_WORK = 1 << 19     # multiply-adds of a tile, at least
+    # Every tile packs its part of B anew, and of A where that is transposed: the more rows it has, the better. Where A
+    # lies along its rows and has but few of them, columns are cut instead.
+    ROWS = 144
+    COLUMNS = 256
+    FEW_ROWS = 256
+    ROWS_OF_FEW = 128
+    COLUMNS_OF_FEW = 64
+    ROW_STEP = 24           # so that no tile of the kernel is cut
+    COLUMN_STEP = 64
 
 
 cdef struct Tiles:
@@ -67,10 +68,11 @@ cdef void tiled_product(
     Py_ssize_t ldc,
 ) noexcept nogil:
     """C[m, n] = start[m, n] + A(m, k) B(k, n), of which a step in m, k or n leads as far as given, by tiles"""
-    cdef double work = <double> M * N * K, least = max(<double> TILE_WORK, work / TILES)
-    cdef Py_ssize_t columns = even_cut(N, COLUMNS if M > 2 * FEWEST_ROWS else FEW_COLUMNS, COLUMN_STEP), rows
-    rows = max(<Py_ssize_t> FEWEST_ROWS, min(<Py_ssize_t> MOST_ROWS, <Py_ssize_t> (least / (columns * K))))
-    rows = even_cut(M, rows, ROW_STEP)
+    cdef double work = <double> M * N * K
+    cdef bint few = a_col == 1 and M <= FEW_ROWS
+    cdef Py_ssize_t columns = even_cut(N, COLUMNS_OF_FEW if few else COLUMNS, COLUMN_STEP)
+    cdef Py_ssize_t rows = even_cut(M, ROWS_OF_FEW if few else ROWS, ROW_STEP)
+    rows = max(rows, min(M, even_cut(<Py_ssize_t> (TILE_WORK / (columns * K)), M, ROW_STEP)))
     cdef Py_ssize_t down = (M + rows - 1) // rows, across = (N + columns - 1) // columns
     cdef Tiles tiles = Tiles(floating is float, M, N, K, rows, columns, across, A, a_row, a_col, B, b_row, b_col,
                              start, bias, C, ldc)

@@ -3,8 +3,12 @@
 The matrix is P x P and row-major, and its lower triangle is all that counts: no function but `mirror` and `restore`
 reads or writes what is above the diagonal. Rows (V, U, Z) are k x P and dense.
 
-All but `restore` look for signals (interrupt.pxd). Of what was stopped the result is of no meaning.
+All but `restore` look for signals (interrupt.pxd). Of what was stopped the result is of no meaning. Work that repays it
+is shared with as many helpers as were enlisted last (team.pxd); the result has the same bits with any number of them.
 """
+
+cdef enum:
+    PASS = 16               # multiply-adds in the time of moving a number of a matrix that is in no cache
 
 cdef enum Status:
     DONE
@@ -21,7 +25,7 @@ cdef void symmetric_rows(
 ) noexcept nogil
 
 cdef void inner_products(
-    const double *U, const double *V, double *S, Py_ssize_t k, Py_ssize_t P,
+    const double *U, const double *V, double *S, double *work, Py_ssize_t k, Py_ssize_t P,
 ) noexcept nogil
 
 cdef void subtract_rows(

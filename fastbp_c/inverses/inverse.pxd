@@ -18,7 +18,7 @@ cdef class Lease:
 cdef class Inverse:
     cdef cnp.ndarray memory
     cdef object lease       # a weak reference, or None
-    cdef Workspace work, noise, added, removed
+    cdef Workspace slab     # all else that the state has
     cdef InverseState state
     cdef Lock lock
     cdef int enter(self) except -1

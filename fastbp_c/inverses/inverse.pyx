@@ -8,14 +8,16 @@ cimport numpy as cnp
 from libc.math cimport isfinite
 from libc.string cimport memcpy
 
-from fastbp_c.algebra.symmetric cimport DONE, INDEFINITE, Status, block_rows, symmetric_to
+from fastbp_c.algebra.symmetric cimport DONE, INDEFINITE, PASS, Status, block_rows, symmetric_to
 from fastbp_c.boundary.check cimport check_apart, check_matrix, check_vector
 from fastbp_c.boundary.interrupt cimport begin, end, hold
 from fastbp_c.boundary.lock cimport Lock
-from fastbp_c.boundary.workspace cimport Workspace
-from fastbp_c.inverses.state cimport ADDED, REMOVED, InverseState, state_work
+from fastbp_c.boundary.team cimport enlist
+from fastbp_c.boundary.workspace cimport Arena, Workspace, arena_over
+from fastbp_c.inverses.state cimport ADDED, REMOVED, InverseState, lay_out_state
 from fastbp_c.inverses.woodbury cimport (
-    adopt, begin_state, change, finish, invert_state, multiply, pending_room, rebuild, residual, settle,
+    adopt, begin_state, change, finish, invert_state, inverting_is_less, multiply, pending_room, rebuild, residual,
+    settle,
 )
 
 import weakref
@@ -73,6 +75,22 @@ cdef int check_status(Status status, int kind, str inverse) except -1:
                                 "from the beginning")
 
 
+cdef int reserve(Workspace slab, InverseState *state, Py_ssize_t added, Py_ssize_t removed, bint noise) except -1:
+    """All arrays of a state but H, P and room being known, with so many rows Z"""
+    cdef Arena arena = arena_over(NULL, sizeof(double))
+    lay_out_state(state, &arena, added, removed, noise)
+    slab.reserve(arena.used)
+    arena = arena_over(slab.memory, sizeof(double))
+    lay_out_state(state, &arena, added, removed, noise)
+    return 0
+
+
+cdef int employ(Py_ssize_t n, Py_ssize_t P, bint inverting) except -1:
+    """Enlist helpers for n rows of P numbers, and H read, written or inverted"""
+    enlist((1.5 * n + PASS + (0.5 * P if inverting else 0)) * P * P)
+    return 0
+
+
 @cython.final
 cdef class Lease:
     """What stands behind a view of an inverse: NumPy can neither make it writeable nor look through it."""
@@ -105,22 +123,13 @@ cdef class Inverse:
         if history is not None:
             check_matrix("history", history, cnp.NPY_DOUBLE, 2, "size and noise", P, "the rows of memory", False)
         self.lock = Lock(True)
-        self.work, self.noise, self.added, self.removed = Workspace(), Workspace(), Workspace(), Workspace()
         self.memory = memory
         self.state.P = P
         self.state.room = pending_room(P)
         self.state.alpha = alpha
         self.state.H = <double *> cnp.PyArray_DATA(memory)
-        self.work.reserve(state_work(P, self.state.room) * sizeof(double))
-        self.noise.reserve(3 * P * sizeof(double))
-        self.added.reserve(self.state.room * P * sizeof(double))
-        self.removed.reserve(self.state.room * P * sizeof(double))
-        self.state.work = <double *> self.work.memory
-        self.state.scale = <double *> self.noise.memory
-        self.state.size = self.state.scale + P
-        self.state.noise = self.state.size + P
-        self.state.Z[ADDED] = <double *> self.added.memory
-        self.state.Z[REMOVED] = <double *> self.removed.memory
+        self.slab = Workspace()
+        reserve(self.slab, &self.state, self.state.room, self.state.room, True)
         if logdet is None:
             begin_state(&self.state)
         else:
@@ -153,6 +162,7 @@ cdef class Inverse:
         """Once, if the memory came with a positive definite matrix instead of an inverse: its inverse."""
         cdef Status status
         self.enter()
+        employ(0, self.state.P, True)
         with nogil:
             status = invert_state(&self.state)
         self.leave()
@@ -172,6 +182,7 @@ cdef class Inverse:
         reference = weakref.ref(lease)
         cdef Status status
         self.enter()
+        employ(self.state.waiting[ADDED] + self.state.waiting[REMOVED], self.state.P, False)
         with nogil:
             status = settle(&self.state, True)
         if status == DONE:
@@ -234,6 +245,7 @@ cdef class Inverse:
         self.enter()
         cdef bint busy = self.handed_out()
         if not busy:
+            employ(k, self.state.P, inverting_is_less(self.state.P, k, self.state.fresh, False))
             with nogil:
                 status = change(&self.state, rows, w, k, kind)
         self.leave()
@@ -250,6 +262,7 @@ cdef class Inverse:
         self.enter()
         cdef bint busy = self.handed_out()
         if not busy:
+            employ(k, self.state.P, inverting_is_less(self.state.P, k, True, False))
             with nogil:
                 status = rebuild(&self.state, rows, w, k)
         self.leave()
@@ -265,6 +278,7 @@ cdef class Inverse:
         cdef double *u = <double *> cnp.PyArray_DATA(U)
         cdef Py_ssize_t k = V.shape[0]
         self.enter()
+        employ(k, self.state.P, False)
         with nogil:
             multiply(&self.state, v, u, k)
         self.leave()
@@ -304,6 +318,7 @@ cdef class Inverse:
         U.reserve(k * self.state.P * sizeof(double))
         cdef double *u = <double *> U.memory
         self.enter()
+        employ(k + n, self.state.P, False)
         with nogil:
             residual(&self.state, rows, w, x, u, r, n, k)
         self.leave()
@@ -326,18 +341,14 @@ def woodbury_update(cnp.ndarray H_inv not None, cnp.ndarray B not None, cnp.ndar
     state.alpha = 1
     state.logdet = state.rest = 0
     state.H = <double *> cnp.PyArray_DATA(H_inv)
-    state.scale = state.size = state.noise = NULL
+    employ(k, state.P, inverting_is_less(state.P, k, False, False))
     with nogil:
         symmetric = symmetric_to(SYMMETRIC, state.H, state.P, &exactly)
     if not symmetric:
         raise ValueError("H_inv: expected a symmetric matrix, got triangles that differ in more than rounding")
     # What is not symmetric to the bit cannot be put back from the upper triangle.
     cdef cnp.ndarray kept = None if exactly else H_inv.copy()
-    cdef size_t needed = state_work(state.P, state.room)
-    slab.reserve((needed + state.room * state.P) * sizeof(double))
-    state.work = <double *> slab.memory
-    state.Z[ADDED] = state.work + needed
-    state.Z[REMOVED] = NULL
+    reserve(slab, &state, state.room, 0, False)
     adopt(&state, NULL)
     state.mirrored = exactly
     begin()
@@ -357,7 +368,7 @@ def woodbury_update(cnp.ndarray H_inv not None, cnp.ndarray B not None, cnp.ndar
 
 def rows_to_keep(Py_ssize_t N, Py_ssize_t P):
     """How many rows of P numbers `inverse_outer_product` wants as work: N if the dual way is the cheaper one."""
-    return N if 2.0 * N * N * P <= <double> P * P * P else 0
+    return 0 if inverting_is_less(P, N, True, True) else N
 
 
 def inverse_outer_product(
@@ -381,11 +392,9 @@ def inverse_outer_product(
     state.room = rows.shape[0]
     state.alpha = alpha
     state.H = <double *> cnp.PyArray_DATA(out)
-    state.scale = state.size = state.noise = NULL
+    reserve(slab, &state, 0, 0, False)
     state.Z[ADDED] = <double *> cnp.PyArray_DATA(rows)
-    state.Z[REMOVED] = NULL
-    slab.reserve(state_work(P, max(state.room, block_rows(P))) * sizeof(double))
-    state.work = <double *> slab.memory
+    employ(N, P, state.room == 0)
     begin()
     with nogil:
         begin_state(&state)

@@ -14,7 +14,7 @@ from libc.string cimport memset
 
 from fastbp_c.algebra.simd cimport kernels_d
 from fastbp_c.algebra.symmetric cimport DONE, INDEFINITE
-from fastbp_c.inverses.state cimport REMOVED, inner_work, least_pivots, small_matrix
+from fastbp_c.inverses.state cimport REMOVED
 
 cdef double EPSILON = 2.0 ** -52
 # Of a removal, the relative error of what is left, as estimated.
@@ -32,19 +32,11 @@ cdef void add_size(InverseState *state, const double *V, Py_ssize_t k, int kind)
 
 cdef void add_squares(InverseState *state, const double *V, Py_ssize_t k, double sign, double *x) noexcept nogil:
     """x[p] += sign sum_i V[i, p]^2"""
-    cdef double *signs = least_pivots(state)  # whose time is over
+    cdef double *signs = state.least_pivots  # whose time is over
     cdef Py_ssize_t i
     for i in range(k):
         signs[i] = sign
     kernels_d.sum_squares(1, k, state.P, signs, V, 1, x)
-
-
-cdef double weighted_square(const double *b, const double *weights, Py_ssize_t P) noexcept nogil:
-    cdef Py_ssize_t p
-    cdef double sum = 0
-    for p in range(P):
-        sum += b[p] * b[p] * weights[p]
-    return sum
 
 
 cdef void add_noise(InverseState *state) noexcept nogil:
@@ -61,20 +53,20 @@ cdef Status check_loss(InverseState *state, const double *V, const double *Z, Py
     R is what `factor_rows` has made of S. While rows wait, the errors of S are about n_i = V_i E V_i^T on the diagonal,
     and relative to S itself sum n_i (S^-1)_ii, the squared norm of R^-T diag(sqrt(n)).
     """
-    cdef const double *R = small_matrix(state)
-    cdef double *N = inner_work(state)
-    cdef double *added = N + k * k
-    cdef Py_ssize_t P = state.P, i, p
+    cdef const double *R = state.small_matrix
+    cdef double *N = state.losses
+    cdef double *gains = state.gains
+    cdef Py_ssize_t P = state.P, i
     memset(N, 0, k * k * sizeof(double))
     for i in range(k):
-        N[i * k + i] = sqrt(EPSILON * weighted_square(V + i * P, state.scale, P))
+        kernels_d.scaled_sum(P, V + i * P, state.scale, NULL, NULL, gains)
+        N[i * k + i] = sqrt(EPSILON * kernels_d.dot(P, V + i * P, gains))
     kernels_d.solve(k, k, R, k, N, k)
-    memset(added, 0, P * sizeof(double))
-    add_squares(state, Z, k, 1, added)
-    if not kernels_d.dot(k * k, N, N) + kernels_d.dot(P, added, state.noise) < LARGEST_LOSS:
+    memset(gains, 0, P * sizeof(double))
+    add_squares(state, Z, k, 1, gains)
+    if not kernels_d.dot(k * k, N, N) + kernels_d.dot(P, gains, state.noise) < LARGEST_LOSS:
         return INDEFINITE
-    for p in range(P):
-        state.scale[p] += added[p]
+    kernels_d.add(P, gains, state.scale)
     return DONE
 
 

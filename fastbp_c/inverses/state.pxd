@@ -3,6 +3,7 @@
 from libc.math cimport sqrt
 
 from fastbp_c.algebra.symmetric cimport block_rows, work_size
+from fastbp_c.boundary.workspace cimport Arena, take, times
 
 cdef enum:
     ADDED
@@ -15,7 +16,6 @@ cdef struct InverseState:
     double alpha
     double logdet, rest     # their sum is log det (alpha I + sum b b^T)
     double *H               # P x P; the lower triangle counts
-    double *work
     double *Z[2]
     Py_ssize_t waiting[2]   # rows in each Z
     double trace, taken     # of H, and of what the rows added have taken from it
@@ -24,48 +24,42 @@ cdef struct InverseState:
     double *noise           # P, behind it: how far off that is, about, for rounding; all NULL if no rows will go
     bint fresh              # H is I / alpha and nothing else
     bint mirrored           # the upper triangle is a copy of the lower one
+    # Work:
+    double *kept_diagonal       # P, of H, where its triangle is kept
+    double *kept_noise          # P each of scale, size and noise, where the triangle is kept, too
+    double *largest_diagonal    # P
+    double *kept_sizes          # P each of scale and size, for a call whose rows wait
+    double *least_pivots        # of a block
+    double *small_matrix        # S, and then R, of a block
+    double *losses              # of a block, too
+    double *gains               # P: what rows removed add to the diagonal
+    double *scaled              # rows of a block
+    double *work                # for the functions of symmetric.pxd
 
 
-cdef inline size_t state_work(Py_ssize_t P, Py_ssize_t room) noexcept nogil:
-    """Elements of work: what is kept for a failure, least pivots, S, scaled rows; then as in symmetric.pxd"""
-    cdef size_t block = <size_t> block_rows(P)
-    return 7 * <size_t> P + block + block * block + block * <size_t> P + work_size(P, room)
-
-
-cdef inline double *kept_diagonal(InverseState *state) noexcept nogil:
-    return state.work
-
-
-cdef inline double *kept_noise(InverseState *state) noexcept nogil:
-    """P each of scale, size and noise, where the triangle is kept, too"""
-    return state.work + state.P
-
-
-cdef inline double *largest_diagonal(InverseState *state) noexcept nogil:
-    return state.work + 4 * state.P
-
-
-cdef inline double *kept_sizes(InverseState *state) noexcept nogil:
-    """P each of scale and size, for a call whose rows wait"""
-    return state.work + 5 * state.P
-
-
-cdef inline double *least_pivots(InverseState *state) noexcept nogil:
-    return state.work + 7 * state.P
-
-
-cdef inline double *small_matrix(InverseState *state) noexcept nogil:
-    """S, and then R"""
-    return least_pivots(state) + block_rows(state.P)
-
-
-cdef inline double *room_for_rows(InverseState *state) noexcept nogil:
-    return small_matrix(state) + block_rows(state.P) * block_rows(state.P)
-
-
-cdef inline double *inner_work(InverseState *state) noexcept nogil:
-    """For the functions of symmetric.pxd"""
-    return room_for_rows(state) + block_rows(state.P) * state.P
+cdef inline void lay_out_state(
+    InverseState *state, Arena *arena, Py_ssize_t added, Py_ssize_t removed, bint keeps_noise,
+) noexcept nogil:
+    """P and room being known; of Z, so many rows are to be had here"""
+    cdef size_t P = <size_t> state.P, block = <size_t> block_rows(state.P)
+    state.scale = state.size = state.noise = NULL
+    if keeps_noise:
+        state.scale = <double *> take(arena, times(3, P))
+    if state.scale != NULL:
+        state.size = state.scale + P
+        state.noise = state.size + P
+    state.Z[ADDED] = <double *> take(arena, times(added, P))
+    state.Z[REMOVED] = <double *> take(arena, times(removed, P))
+    state.kept_diagonal = <double *> take(arena, P)
+    state.kept_noise = <double *> take(arena, times(3, P))
+    state.largest_diagonal = <double *> take(arena, P)
+    state.kept_sizes = <double *> take(arena, times(2, P))
+    state.least_pivots = <double *> take(arena, block)
+    state.small_matrix = <double *> take(arena, times(block, block))
+    state.losses = <double *> take(arena, times(block, block))
+    state.gains = <double *> take(arena, P)
+    state.scaled = <double *> take(arena, times(block, P))
+    state.work = <double *> take(arena, work_size(state.P, max(state.room, block_rows(state.P))))
 
 
 cdef inline const double *scaled_rows(
@@ -73,12 +67,11 @@ cdef inline const double *scaled_rows(
 ) noexcept nogil:
     """Rows sqrt(w) b: those of B as they are if there are no weights"""
     cdef Py_ssize_t P = state.P, i, p
-    cdef double *scaled = room_for_rows(state)
     cdef double factor
     if weights == NULL:
         return B + start * P
     for i in range(rows):
         factor = sqrt(weights[start + i])
         for p in range(P):
-            scaled[i * P + p] = factor * B[(start + i) * P + p]
-    return scaled
+            state.scaled[i * P + p] = factor * B[(start + i) * P + p]
+    return state.scaled

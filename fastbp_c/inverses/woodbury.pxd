@@ -5,6 +5,7 @@ from fastbp_c.inverses.state cimport InverseState
 
 
 cdef Py_ssize_t pending_room(Py_ssize_t P) noexcept nogil
+cdef bint inverting_is_less(double P, double n, bint fresh, bint fits) noexcept nogil
 cdef void begin_state(InverseState *state) noexcept nogil
 cdef void adopt(InverseState *state, const double *history) noexcept nogil
 cdef Status invert_state(InverseState *state) noexcept nogil

@@ -26,10 +26,7 @@ from fastbp_c.algebra.symmetric cimport (
 )
 from fastbp_c.boundary.interrupt cimport go_on, hold, stopped
 from fastbp_c.inverses.rounding cimport EPSILON, add_noise, add_size, check_digits, check_loss
-from fastbp_c.inverses.state cimport (
-    ADDED, REMOVED, inner_work, kept_diagonal, kept_noise, kept_sizes, largest_diagonal, least_pivots, scaled_rows,
-    small_matrix,
-)
+from fastbp_c.inverses.state cimport ADDED, REMOVED, scaled_rows
 
 cdef enum:
     # benches/bench_inverse.py is behind them.
@@ -87,10 +84,9 @@ cdef void diagonal_matrix(InverseState *state, double x) noexcept nogil:
 
 cdef void apply(InverseState *state) noexcept nogil:
     """H takes the rows that wait; none does afterwards"""
-    cdef double *work = inner_work(state)
     if state.waiting[ADDED] + state.waiting[REMOVED] > 0:
-        rank_update(state.Z[ADDED], state.H, work, state.waiting[ADDED], state.P, -1)
-        rank_update(state.Z[REMOVED], state.H, work, state.waiting[REMOVED], state.P, 1)
+        rank_update(state.Z[ADDED], state.H, state.work, state.waiting[ADDED], state.P, -1)
+        rank_update(state.Z[REMOVED], state.H, state.work, state.waiting[REMOVED], state.P, 1)
         state.waiting[ADDED] = state.waiting[REMOVED] = 0
         state.fresh = state.mirrored = False
         measure(state)
@@ -162,16 +158,16 @@ cdef void keep(InverseState *state) noexcept nogil:
     """What `put_back` needs beside the structure itself and the upper triangle"""
     cdef Py_ssize_t i
     for i in range(state.P):
-        kept_diagonal(state)[i] = state.H[i * state.P + i]
+        state.kept_diagonal[i] = state.H[i * state.P + i]
     if state.noise != NULL:
-        memcpy(kept_noise(state), state.scale, 3 * state.P * sizeof(double))
+        memcpy(state.kept_noise, state.scale, 3 * state.P * sizeof(double))
 
 
 cdef void put_back(InverseState *state, const InverseState *before) noexcept nogil:
-    restore(state.H, kept_diagonal(state), state.P)
+    restore(state.H, state.kept_diagonal, state.P)
     state[0] = before[0]
     if state.noise != NULL:
-        memcpy(state.scale, kept_noise(state), 3 * state.P * sizeof(double))
+        memcpy(state.scale, state.kept_noise, 3 * state.P * sizeof(double))
 
 
 cdef void add_log(InverseState *state, double x) noexcept nogil:
@@ -186,15 +182,14 @@ cdef void add_log(InverseState *state, double x) noexcept nogil:
 
 cdef void product_rows(InverseState *state, const double *V, double *U, Py_ssize_t k) noexcept nogil:
     """U = V (H - Z^T Z + Z^T Z) for up to a block of rows"""
-    cdef double *work = inner_work(state)
     cdef Py_ssize_t i
     if state.fresh:
         for i in range(k * state.P):
             U[i] = V[i] / state.alpha
     else:
-        symmetric_rows(V, state.H, U, work, k, state.P)
-    subtract_rows(V, state.Z[ADDED], U, work, k, state.waiting[ADDED], state.P, 1)
-    subtract_rows(V, state.Z[REMOVED], U, work, k, state.waiting[REMOVED], state.P, -1)
+        symmetric_rows(V, state.H, U, state.work, k, state.P)
+    subtract_rows(V, state.Z[ADDED], U, state.work, k, state.waiting[ADDED], state.P, 1)
+    subtract_rows(V, state.Z[REMOVED], U, state.work, k, state.waiting[REMOVED], state.P, -1)
 
 
 cdef void multiply(InverseState *state, const double *V, double *U, Py_ssize_t k) noexcept nogil:
@@ -219,7 +214,7 @@ cdef void residual(
         rows = min(block_rows(state.P), n - start)
         if not go_on(2.0 * k * rows * state.P):
             return
-        subtract_rows(U, scaled_rows(state, B, weights, start, rows), R, inner_work(state), k, rows, state.P, -1)
+        subtract_rows(U, scaled_rows(state, B, weights, start, rows), R, state.work, k, rows, state.P, -1)
         start += rows
 
 
@@ -229,20 +224,20 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
     The log determinant, scale and size have them then, the counts not.
     """
     cdef double *Z = state.Z[kind] + state.waiting[kind] * state.P
-    cdef double *S = small_matrix(state)
+    cdef double *S = state.small_matrix
     cdef double part, squares
     cdef Py_ssize_t i
     cdef Status status
     if state.fresh and not go_on(<double> k * state.P * (k + 2 * state.waiting[kind])):  # others multiply by H
         return STOPPED
     product_rows(state, V, Z, k)
-    inner_products(Z, V, S, k, state.P)
+    inner_products(Z, V, S, state.work, k, state.P)
     for i in range(k * k):
         S[i] = -S[i] if kind == REMOVED else S[i]
     for i in range(k):
         S[i * k + i] += 1
-        least_pivots(state)[i] = 0 if kind == REMOVED else LEAST_PIVOT
-    status = factor_rows(S, Z, least_pivots(state), &part, &squares, inner_work(state), k, state.P)
+        state.least_pivots[i] = 0 if kind == REMOVED else LEAST_PIVOT
+    status = factor_rows(S, Z, state.least_pivots, &part, &squares, state.work, k, state.P)
     if status == DONE and state.noise != NULL:
         if kind == REMOVED:
             status = check_loss(state, V, Z, k)
@@ -255,16 +250,19 @@ cdef Status next_rows(InverseState *state, const double *V, Py_ssize_t k, int ki
     return status
 
 
-cdef bint inverting_is_less(const InverseState *state, Py_ssize_t n, bint fits) noexcept nogil:
-    """Flops beyond the n P^2 that every way takes: of inverting, against those of updating by blocks"""
-    cdef double P = state.P, of_updates = 2.0 * n * n * P if state.fresh and fits else 2.0 * n * P * P
-    return of_updates > (P * P * P if state.fresh else 2 * P * P * P)
+cdef bint inverting_is_less(double P, double n, bint fresh, bint fits) noexcept nogil:
+    """Flops beyond the n P^2 that every way takes: of inverting, against those of updating by blocks
+
+    A fresh H need not be inverted first, and as long as all rows fit, products are only those with the rows before.
+    """
+    cdef double of_updates = 2 * n * n * P if fresh and fits else 2 * n * P * P
+    return of_updates > (P * P * P if fresh else 2 * P * P * P)
 
 
 cdef bint may_wait(const InverseState *state, Py_ssize_t n, int kind) noexcept nogil:
     """Whether n rows can all be factored before H changes: there is room, and H will not shrink much meanwhile"""
     return (state.waiting[kind] + n <= state.room and (n <= block_rows(state.P) or 4 * n <= state.P or state.fresh)
-            and not inverting_is_less(state, n, True))
+            and not inverting_is_less(state.P, n, state.fresh, True))
 
 
 cdef Status change(
@@ -301,7 +299,7 @@ cdef Status change_waiting(
     cdef bint enough
     cdef Status status
     if keeps:
-        memcpy(kept_sizes(state), state.scale, 2 * state.P * sizeof(double))
+        memcpy(state.kept_sizes, state.scale, 2 * state.P * sizeof(double))
     status = change_by_blocks(state, B, weights, n, kind, False)
     if status == DONE:
         enough = state.waiting[ADDED] + state.waiting[REMOVED] >= PENDING
@@ -310,7 +308,7 @@ cdef Status change_waiting(
     if status != DONE:
         state[0] = before
         if keeps:
-            memcpy(state.scale, kept_sizes(state), 2 * state.P * sizeof(double))
+            memcpy(state.scale, state.kept_sizes, 2 * state.P * sizeof(double))
     return status
 
 
@@ -334,7 +332,7 @@ cdef Status change_at_once(
 ) noexcept nogil:
     """Add or remove n rows in the lower triangle, which is lost if that fails; no row waits afterwards"""
     cdef Status status
-    if inverting_is_less(state, n, False):
+    if inverting_is_less(state.P, n, state.fresh, False):
         status = change_by_inverting(state, B, weights, n, kind)
     else:
         status = change_by_blocks(state, B, weights, n, kind, True)
@@ -365,13 +363,13 @@ cdef Status change_by_inverting(
 ) noexcept nogil:
     """Invert, add or subtract the rows, invert"""
     cdef Py_ssize_t start = 0, rows
-    cdef double *work = inner_work(state)
+    cdef Py_ssize_t at_once = n if weights == NULL and state.noise == NULL else block_rows(state.P)
     cdef const double *V
     cdef Status status
     if state.fresh:
         diagonal_matrix(state, state.alpha)
     else:
-        status = invert(state.H, &state.logdet, work, state.P, 0)
+        status = invert(state.H, &state.logdet, state.work, state.P, 0)
         if status != DONE:
             return status
         if state.noise != NULL:
@@ -379,9 +377,9 @@ cdef Status change_by_inverting(
     if kind == REMOVED:
         take_diagonal(state)
     while start < n:
-        rows = min(block_rows(state.P), n - start)
+        rows = min(at_once, n - start)
         V = scaled_rows(state, B, weights, start, rows)
-        rank_update(V, state.H, work, rows, state.P, 1 if kind == ADDED else -1)
+        rank_update(V, state.H, state.work, rows, state.P, 1 if kind == ADDED else -1)
         if state.noise != NULL:
             add_size(state, V, rows, kind)
         start += rows
@@ -396,12 +394,12 @@ cdef void take_diagonal(InverseState *state) noexcept nogil:
     """Of the matrix, which is in H, where it is largest: that is the size at which it was rounded"""
     cdef Py_ssize_t p
     for p in range(state.P):
-        largest_diagonal(state)[p] = state.H[p * state.P + p]
+        state.largest_diagonal[p] = state.H[p * state.P + p]
 
 
 cdef Status invert_back(InverseState *state, double floor) noexcept nogil:
     """H = H^-1, the matrix being in it, rounded at its largest diagonal"""
-    cdef Status status = invert(state.H, &state.logdet, inner_work(state), state.P, floor)
+    cdef Status status = invert(state.H, &state.logdet, state.work, state.P, floor)
     cdef Py_ssize_t p
     if status != DONE:
         return status
@@ -409,7 +407,7 @@ cdef Status invert_back(InverseState *state, double floor) noexcept nogil:
     take_scale(state)
     if state.noise != NULL:
         for p in range(state.P):
-            state.noise[p] += EPSILON * largest_diagonal(state)[p]
+            state.noise[p] += EPSILON * state.largest_diagonal[p]
         add_noise(state)
     return DONE
 
@@ -418,7 +416,7 @@ cdef Status invert_state(InverseState *state) noexcept nogil:
     """Of a state that has adopted alpha I + sum b b^T itself: H is the inverse from now on; lost if it is not DONE"""
     cdef Status status
     take_diagonal(state)
-    memcpy(state.size, largest_diagonal(state), state.P * sizeof(double))
+    memcpy(state.size, state.largest_diagonal, state.P * sizeof(double))
     status = invert_back(state, 0)
     state.mirrored = False
     return status

@@ -32,9 +32,11 @@ cdef enum:
     # benches/bench_sharing.py
     STRIP = 1 << 13
     SHORTEST_STRIP = 16
-    # Elements of a matrix that a step takes at once: what it reads and writes fits the second-level cache.
+    # Elements of a matrix that a step takes at once: what it reads and writes fits the second-level cache. And its rows:
+    # many enough to repay packing what they are multiplied by.
     # benches/bench_training.py
-    STEP_STRIP = 1 << 16
+    STEP_STRIP = 1 << 15
+    STRIP_ROWS = 96
     SUM_ELEMENTS = 3        # float32 numbers for one of a sum in float64 and one of its part
 
 
@@ -285,7 +287,7 @@ cdef void slot_gradient(
 cdef bint steps_in_strips(const Layer *layer, Py_ssize_t N) noexcept nogil:
     """Whether the layer is one for slot_step: its matrix its own, and large"""
     return (has_weights(layer) and layer.taps == NULL and layer.settled == layer.W and layer.opens_W
-            and layer.W_rows * layer.W_columns >= 2 * STEP_STRIP
+            and layer.W_rows * layer.W_columns >= 4 * STEP_STRIP
             and is_own())
 
 
@@ -330,7 +332,7 @@ cdef void slot_step(
 
     What has been added up is used while it is in cache, and each strip's gradient is written over the one before.
     """
-    cdef Py_ssize_t I = layer.W_rows, O = layer.W_columns, rows = max(1, STEP_STRIP // O)
+    cdef Py_ssize_t I = layer.W_rows, O = layer.W_columns, rows = max(<Py_ssize_t> STRIP_ROWS, STEP_STRIP // O)
     cdef int workers = enlisted()
     cdef const floating *inner = dy if layer.transposed else x
     cdef const floating *outer = x if layer.transposed else dy

@@ -17,11 +17,11 @@
  *    up to DOTTED_ROWS rows, nothing is: vectors run along k.
  * e) M and K are cut into blocks so that the part of A in use stays in the second-level cache and the panel of
  *    B in the first. Each tile of C is fetched while its sums are made, both ends of its rows: they lie anywhere.
- * f) Bits: an element of C is a sum of blocks of the inner dimension, each a sum of its own, from zero (the first: from
- *    the bias, if there is one), added to C at its end. What rounding does to long sums grows with the length of a
- *    block and the number of blocks, not with the product of the two. How K is cut depends on K alone. A block is one chain
- *    in the order of k, but where vectors run along k it is one for each lane: for few columns or rows, which depends
- *    on M, N, K and the strides. So the same shape has the same bits, always.
+ * f) Bits: an element of C is a sum of blocks of the inner dimension, each a sum of its own, from zero (the first:
+ *    from the bias, if there is one), added to C at its end. What rounding does to long sums grows with the length of a
+ *    block and the number of blocks, not with the product of the two. How K is cut depends on K alone. A block is one
+ *    chain in the order of k, but where vectors run along k it is one for each lane: for few columns or rows, which
+ *    depends on M, N, K and the strides. So the same shape has the same bits, always.
  * g) The buffers on the stack are 40 KiB at most (with vectors of 64 bytes): a thread may have as little as 128.
  *    Copies of parts of large matrices are in the thread's own memory, packed_left and packed_right (kernels.c).
  *
@@ -35,6 +35,7 @@
 #define FLIPPED_ROWS 192
 #define NARROW_ROWS 128
 #define NARROW_COLUMNS (VEC_LANES / 2)
+#define COPIED_DEPTH (8 * VEC_LANES)
 #define DOT_ROWS (TILE_ROWS / 3)
 #define DOT_COLUMNS 4
 #define DOTS (DOT_ROWS * DOT_COLUMNS)
@@ -365,9 +366,9 @@ static INLINE void NAME(dots)(const int rows, const int columns, ptrdiff_t K, co
 
 #define DOT(which, rows, columns)                                                                              \
     case which:                                                                                                \
-        NAME(dots)(rows, columns, depth, a, a_row, b, depth, c, c_row, c_col, start, bias, n);                 \
+        NAME(dots)(rows, columns, depth, a, a_row, b, step, c, c_row, c_col, start, bias, n);                  \
         break;
-/* Few columns, A along its rows: vectors run along k, over a transposed copy of B. */
+/* Few columns, A along its rows: vectors run along k, over B, or a copy of it, the other way round. */
 static NOINLINE void NAME(narrow_along)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptrdiff_t a_row,
                                         const REAL *B, ptrdiff_t b_row, ptrdiff_t b_col, REAL *C, ptrdiff_t c_row,
                                         ptrdiff_t c_col, int start, const REAL *bias)
@@ -375,16 +376,21 @@ static NOINLINE void NAME(narrow_along)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, c
     ALIGNED REAL transposed[(NARROW_COLUMNS > DOTTED_ROWS ? NARROW_COLUMNS : DOTTED_ROWS) * BLOCK_K];
     for (ptrdiff_t k = 0, depth; k < K; k += depth) {
         depth = NAME(depth)(K - k);
-        for (ptrdiff_t n = 0; n < N; n++)
-            for (ptrdiff_t i = 0; i < depth; i++) transposed[n * depth + i] = B[(k + i) * b_row + n * b_col];
+        const REAL *along = B + k;
+        ptrdiff_t step = b_col;
+        if (b_row != 1 || K >= COPIED_DEPTH) {
+            along = transposed, step = depth;
+            for (ptrdiff_t n = 0; n < N; n++)
+                for (ptrdiff_t i = 0; i < depth; i++) transposed[n * depth + i] = B[(k + i) * b_row + n * b_col];
+        }
         for (ptrdiff_t m = 0, rows; m < M; m += rows) {
             rows = M - m < DOT_ROWS ? 1 : N == 1 && M - m >= 2 * DOT_ROWS ? 2 * DOT_ROWS : DOT_ROWS;
             for (ptrdiff_t n = 0, columns; n < N; n += columns) {
-                const REAL *a = A + m * a_row + k, *b = transposed + n * depth;
+                const REAL *a = A + m * a_row + k, *b = along + n * step;
                 REAL *c = C + m * c_row + n * c_col;
                 columns = N - n < DOT_COLUMNS ? N - n : DOT_COLUMNS;
                 if (rows == 2 * DOT_ROWS)
-                    NAME(dots)(2 * DOT_ROWS, 1, depth, a, a_row, b, depth, c, c_row, c_col, start, bias, n);
+                    NAME(dots)(2 * DOT_ROWS, 1, depth, a, a_row, b, step, c, c_row, c_col, start, bias, n);
                 else
                     switch (rows == 1 ? columns : columns + DOT_COLUMNS) {
                         DOT(1, 1, 1) DOT(2, 1, 2) DOT(3, 1, 3) DOT(4, 1, 4)
@@ -440,8 +446,12 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 {
     /* Columns that would leave most of a last panel empty, if there is enough to do to repay the detour. */
     const ptrdiff_t narrow = N % PANEL, wide = N - narrow;
-    const int repays = a_col == 1 ? M >= DOT_ROWS && (K >= 8 * VEC_LANES || (N == 1 && K > 0)) : M >= PANEL;
-    if (0 < narrow && narrow <= NARROW_COLUMNS && repays) {
+    const int repays = a_col == 1 ? M >= DOT_ROWS && (K >= COPIED_DEPTH || (N == 1 && K > 0)) : M >= PANEL;
+    /* and those of a small transposed B that need not be copied */
+    const int lies_along = IS_FLOAT && a_col == 1 && b_col != 1 && M >= DOT_ROWS && M <= 4 * PANEL &&
+                           narrow < VEC_LANES && K < COPIED_DEPTH &&
+                           K >= (narrow <= NARROW_COLUMNS ? 2 : 4) * VEC_LANES;
+    if (0 < narrow && ((narrow <= NARROW_COLUMNS && repays) || lies_along)) {
         const REAL *b = B + wide * b_col, *row = bias ? bias + wide : NULL;
         if (a_col == 1) NAME(narrow_along)(M, narrow, K, A, a_row, b, b_row, b_col, C + wide, ldc, 1, start, row);
         else NAME(narrow_down)(M, narrow, K, A, a_col, b, b_row, b_col, C + wide, ldc, start, row);
@@ -450,7 +460,7 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
     }
     /* few rows and a transposed B: the same, C being transposed */
     if (b_col != 1 && a_col == 1 && M <= DOTTED_ROWS && M < N && start != FBP_BIAS &&
-        (K >= 8 * VEC_LANES || (M == 1 && K > 0))) {
+        (K >= COPIED_DEPTH || (M == 1 && K > 0))) {
         NAME(narrow_along)(N, M, K, B, b_col, A, 1, a_row, C, 1, ldc, start, NULL);
         return;
     }
@@ -475,6 +485,7 @@ static void NAME(gemm)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const REAL *A, ptr
 #undef FLIPPED_ROWS
 #undef NARROW_ROWS
 #undef NARROW_COLUMNS
+#undef COPIED_DEPTH
 #undef DOT_ROWS
 #undef DOT_COLUMNS
 #undef DOTS

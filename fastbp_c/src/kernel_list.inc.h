@@ -116,14 +116,18 @@ KERNEL(void, sgd, (ptrdiff_t n, const REAL *g, REAL *p, REAL *v, REAL rate, REAL
 KERNEL(void, adam, (ptrdiff_t n, const REAL *g, REAL *p, REAL *m, REAL *v, REAL rate, REAL beta1, REAL rest1,
                     REAL beta2, REAL rest2, REAL root_scale, REAL epsilon, REAL decay))
 
-/* y = H x, H the symmetric matrix of a lower triangle with leading dimension ld */
-DOUBLE_KERNEL(void, symv, (ptrdiff_t n, const REAL *H, ptrdiff_t ld, const REAL *x, REAL *y))
+/* y = H x, H the symmetric matrix of a lower triangle with leading dimension ld, of which only the rows from `first`
+ * on count */
+DOUBLE_KERNEL(void, symv, (ptrdiff_t first, ptrdiff_t n, const REAL *H, ptrdiff_t ld, const REAL *x, REAL *y))
+
+/* y[j, i] = x[i, j], their rows x_row and y_row apart */
+DOUBLE_KERNEL(void, turn, (ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t x_row, REAL *y, ptrdiff_t y_row))
 
 /* returns sum_i x[i] y[i]; y may be x */
 DOUBLE_KERNEL(REAL, dot, (ptrdiff_t n, const REAL *x, const REAL *y))
 
 /* S = R^T R in the upper triangle; returns whether every pivot is finite and above least[j] */
-DOUBLE_KERNEL(int, cholesky, (ptrdiff_t k, REAL *S, const REAL *least))
+DOUBLE_KERNEL(int, cholesky, (ptrdiff_t k, REAL *S, ptrdiff_t ld, const REAL *least))
 
 /* Z = R^-T Z for k rows of n, R upper triangular */
 DOUBLE_KERNEL(void, solve, (ptrdiff_t k, ptrdiff_t n, const REAL *R, ptrdiff_t ldr, REAL *Z, ptrdiff_t ldz))

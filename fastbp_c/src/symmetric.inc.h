@@ -1,6 +1,8 @@
 /* Symmetric matrices of which the lower triangle is stored, and small Cholesky factors: in double only. */
 
 #define STRIP 256
+#define TURNED_ROWS 64
+#define TURNED_COLUMNS 2
 
 #if HAS_VECTORS
 #define SYMV_ROWS 8
@@ -35,10 +37,11 @@ static INLINE void NAME(symv_rows)(ptrdiff_t i, const REAL *restrict H, ptrdiff_
 }
 #endif
 
-/* y = H x, every element of the triangle read once: for its row and for its column. */
-static void NAME(symv)(ptrdiff_t n, const REAL *restrict H, ptrdiff_t ld, const REAL *restrict x, REAL *restrict y)
+/* y = what rows `first` to n - 1 contribute to H x, every element read once: for its row and for its column. */
+static void NAME(symv)(ptrdiff_t first, ptrdiff_t n, const REAL *restrict H, ptrdiff_t ld, const REAL *restrict x,
+                       REAL *restrict y)
 {
-    ptrdiff_t i = 0;
+    ptrdiff_t i = first;
     for (ptrdiff_t j = 0; j < n; j++) y[j] = 0;
 #if HAS_VECTORS
     for (; i + SYMV_ROWS <= n; i += SYMV_ROWS) NAME(symv_rows)(i, H, ld, x, y);
@@ -53,6 +56,16 @@ static void NAME(symv)(ptrdiff_t n, const REAL *restrict H, ptrdiff_t ld, const 
         }
         y[i] += sum + h[i] * x[i];
     }
+}
+
+/* Few rows of y at a time, along which all of a block is written: they are on as many pages. */
+static void NAME(turn)(ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t x_row, REAL *y, ptrdiff_t y_row)
+{
+    for (ptrdiff_t i = 0; i < rows; i += TURNED_ROWS)
+        for (ptrdiff_t j = 0; j < columns; j += TURNED_COLUMNS)
+            NAME(transpose_matrix)(rows - i < TURNED_ROWS ? rows - i : TURNED_ROWS,
+                                   columns - j < TURNED_COLUMNS ? columns - j : TURNED_COLUMNS, x + i * x_row + j,
+                                   x_row, y + j * y_row + i, y_row);
 }
 
 static REAL NAME(dot)(ptrdiff_t n, const REAL *x, const REAL *y)
@@ -74,17 +87,17 @@ static REAL NAME(dot)(ptrdiff_t n, const REAL *x, const REAL *y)
 }
 
 /* S = R^T R, R over the upper triangle of S; the strict lower triangle is neither read nor written. Returns whether
- * every pivot R[j, j]^2 is finite and above least[j], and stops at the first that is not. */
-static int NAME(cholesky)(ptrdiff_t k, REAL *restrict S, const REAL *restrict least)
+ * every pivot R[j, j]^2 is finite and above least[j], and stops at the first that is not. For a few dozen rows. */
+static int NAME(cholesky)(ptrdiff_t k, REAL *restrict S, ptrdiff_t ld, const REAL *restrict least)
 {
     for (ptrdiff_t j = 0; j < k; j++) {
-        REAL *restrict row = S + j * k;
+        REAL *restrict row = S + j * ld;
         const REAL pivot = row[j];
         if (!(pivot > least[j] && pivot - pivot == 0)) return 0;
         row[j] = sqrt(pivot);
         for (ptrdiff_t c = j + 1; c < k; c++) row[c] /= row[j];
         for (ptrdiff_t i = j + 1; i < k; i++) {
-            REAL *restrict below = S + i * k;
+            REAL *restrict below = S + i * ld;
             SIMD()
             for (ptrdiff_t c = i; c < k; c++) below[c] -= row[i] * row[c];
         }
@@ -117,3 +130,5 @@ static void NAME(solve)(ptrdiff_t k, ptrdiff_t n, const REAL *restrict R, ptrdif
 #undef SYMV_ROWS
 #endif
 #undef STRIP
+#undef TURNED_ROWS
+#undef TURNED_COLUMNS
