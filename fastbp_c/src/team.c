@@ -192,9 +192,9 @@ int fbp_open(ptrdiff_t pieces, fbp_piece function, void *task, int workers, int 
     STORE_RELAXED(o->stop, 0);
     STORE_RELAXED(o->done, 0);
     FBP_DELAY();
-    STORE(o->word, word_of(id_of(LOAD_RELAXED(o->word)) + 1, 0, 0, (uint64_t)claims));
+    OR(open, bit);      /* first: whoever looks here already may do everything, and shut it */
     FBP_DELAY();
-    OR(open, bit);
+    STORE(o->word, word_of(id_of(LOAD_RELAXED(o->word)) + 1, 0, 0, (uint64_t)claims));
     FBP_DELAY();
     if (wake_them) {
         const int missing = wanted - LOAD(spinning), sleeping = LOAD(asleep);
