@@ -376,6 +376,7 @@ static void in_child(void)
     for (int place = 0; place < PLACES; place++)
         if (LOAD(used) >> place & 1 && LOAD(offers[place].owner) != this_thread()) {
             shut(place);
+            STORE(offers[place].word, word_of(id_of(LOAD(offers[place].word)) + 1, 0, 0, 0));
             AND(used, ~((uint64_t)1 << place));
         }
     for (const limit *l = LOAD_RELAXED(limits); l; l = LOAD_RELAXED(l->next))
