@@ -19,6 +19,7 @@ cdef extern from "team.h":
     void fbp_drop(int place) noexcept nogil
     bint fbp_finish(int place) noexcept nogil
     int fbp_usual_workers() noexcept nogil
+    void fbp_expect(bint more) noexcept nogil
     int fbp_workers() noexcept nogil
     void fbp_set_workers(int n, int most) noexcept nogil
     int fbp_helpers() noexcept nogil
@@ -31,6 +32,7 @@ cdef enum:
     # In multiply-adds, of which wide vectors do some 70000 in a microsecond. benches/bench_threads.py
     WARM = 1 << 19      # of all pieces, that are shared with helpers which are awake
     COLD = 1 << 22      # for which helpers are woken up
+    BETWEEN = 1 << 25   # from one time to the next, for less than that
     SHARE = 1 << 18     # for one of them
     LONG = 1 << 29      # as good as a hundredth of a second of waiting: a look for signals is due
 
@@ -63,6 +65,7 @@ cdef int enlisted() noexcept nogil:
 cdef void expect(double work) noexcept nogil:
     """So much follows in offers too small for waking anybody"""
     fbp_me().ahead = work
+    fbp_expect(work >= COLD)
 
 
 cdef int offered(Py_ssize_t pieces, double work, int workers, Shared *shared) noexcept nogil:
@@ -73,9 +76,9 @@ cdef int offered(Py_ssize_t pieces, double work, int workers, Shared *shared) no
     cdef bint wake = work >= COLD
     if me.inside or wanted < 1:
         return -1
-    if not wake and me.ahead >= COLD and fbp_idle() < wanted:
+    if not wake and me.ahead >= BETWEEN and fbp_idle() < wanted:
         wake = True
-        me.ahead -= COLD
+        me.ahead -= BETWEEN
     return fbp_open(pieces, of_helper, shared, most, wanted, wake)
 
 

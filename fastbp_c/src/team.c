@@ -20,6 +20,7 @@
 #define MOST_PIECES ((1 << PIECES_BITS) - 1)
 #define PLACES 64
 #define SPIN_NANOSECONDS 20000
+#define EXPECTING_NANOSECONDS 60000     /* the same while an offer is expected */
 #define PAUSES_BEFORE_YIELDING 2000
 #define YIELDING_NANOSECONDS 1000000
 #define WAITING_NANOSECONDS 10000000
@@ -43,13 +44,15 @@ static offer offers[PLACES];
 static SHARED uint64_t used, open;      /* bits of places */
 static SHARED int alarm_count;          /* changes when somebody is to wake up */
 static SHARED int asleep, spinning;     /* helpers that have nothing to do */
+static SHARED int expecting;            /* threads whose calls will make more offers soon */
+static SHARED int busy_processor = -1;  /* where the last offer was made */
 static SHARED int retiring, n_helpers;
 static SHARED int n_forking;            /* threads that fork, or end the interpreter: nobody is started */
 static thread_handle helpers[FBP_MOST_WORKERS];
 static int64_t next_start;              /* not before, the last one having failed */
 static mutex starting = MUTEX_INITIAL;  /* for the two before */
 
-static THREAD_LOCAL fbp_worker me = {0, 0, NULL, 1, 0};
+static THREAD_LOCAL fbp_worker me = {0, 0, NULL, 1, 0, 0};
 
 fbp_worker *fbp_me(void) { return &me; }
 
@@ -119,6 +122,15 @@ static int look_for_work(void)
     return found;
 }
 
+/* Whether a caller waits for the processor that this helper has: spinning takes it from him. */
+static int in_the_way(void)
+{
+    const int here = this_processor();
+    return here >= 0 && here == LOAD_RELAXED(busy_processor);
+}
+
+static int patience(void) { return LOAD_RELAXED(expecting) > 0 ? EXPECTING_NANOSECONDS : SPIN_NANOSECONDS; }
+
 static thread_result THREAD_CALL helper_main(void *unused)
 {
     int64_t since;
@@ -131,7 +143,7 @@ static thread_result THREAD_CALL helper_main(void *unused)
         since = nanoseconds();
         do {
             for (int i = 0; i < 32 && !LOAD_RELAXED(open); i++) PAUSE();
-        } while (!LOAD(open) && !LOAD(retiring) && nanoseconds() - since < SPIN_NANOSECONDS);
+        } while (!LOAD(open) && !LOAD(retiring) && !in_the_way() && nanoseconds() - since < patience());
         if (look_for_work() || LOAD(retiring)) continue;
         /* An offer that is made from here on sees that somebody sleeps, or is seen by the last look. */
         ADD(spinning, -1);
@@ -181,6 +193,7 @@ int fbp_open(ptrdiff_t pieces, fbp_piece function, void *task, int workers, int 
     const int place = LOWEST_BIT(bit);
     offer *o = &offers[place];
     const ptrdiff_t at_once = (pieces + MOST_PIECES - 1) / MOST_PIECES, claims = (pieces + at_once - 1) / at_once;
+    STORE_RELAXED(busy_processor, this_processor());
     STORE(o->owner, this_thread());
     o->begun = 0;
     o->next = o->last = 0;
@@ -257,6 +270,12 @@ int fbp_finish(int place)
     FBP_DELAY();
     AND(used, ~((uint64_t)1 << place));
     return 1;
+}
+
+void fbp_expect(int more)
+{
+    if (more != me.expects) ADD(expecting, more ? 1 : -1);
+    me.expects = more;
 }
 
 /* ---- How many threads ---- */
@@ -373,6 +392,7 @@ static void in_child(void)
     STORE(n_helpers, 0);
     STORE(spinning, 0);
     STORE(asleep, 0);
+    STORE(expecting, me.expects);
     for (int place = 0; place < PLACES; place++)
         if (LOAD(used) >> place & 1 && LOAD(offers[place].owner) != this_thread()) {
             shut(place);

@@ -37,6 +37,7 @@ typedef struct {
     int inside;             /* a piece of an offer is being done */
     const int *stop;        /* of a helper: whether the caller whose piece it does has been stopped */
     int workers;            /* how many the call of this thread may use, itself included */
+    int expects;            /* whether its call has said that one offer will follow another */
     double ahead;           /* multiply-adds that are known to follow in offers too small to wake anybody for */
 } fbp_worker;
 
@@ -55,6 +56,9 @@ void fbp_drop(int place);
 /* Wait for the pieces that helpers have begun, and give the place back; 0 if they take longer than a hundredth of a
  * second: the caller may do something else, and has to call again. */
 int fbp_finish(int place);
+
+/* From here on, or no longer, one offer follows another: meanwhile helpers sleep later. */
+void fbp_expect(int more);
 
 /* How many threads a call may use, itself included.
  *

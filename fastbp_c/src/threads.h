@@ -83,6 +83,7 @@ static int mutex_try(mutex *m) { return TryAcquireSRWLockExclusive(m); }
 static void mutex_leave(mutex *m) { ReleaseSRWLockExclusive(m); }
 static void mutex_renew(mutex *m) { InitializeSRWLock(m); }
 static void give_way(void) { SwitchToThread(); }
+static int this_processor(void) { return (int)GetCurrentProcessorNumber(); }
 static void name_this_thread(void) {}
 static void take_a_nap(int64_t nanoseconds) { Sleep((DWORD)(nanoseconds / 1000000 + 1)); }
 static uint64_t this_thread(void) { return GetCurrentThreadId(); }
@@ -173,6 +174,11 @@ static int mutex_try(mutex *m) { return pthread_mutex_trylock(m) == 0; }
 static void mutex_leave(mutex *m) { pthread_mutex_unlock(m); }
 static void mutex_renew(mutex *m) { pthread_mutex_init(m, NULL); }
 static void give_way(void) { sched_yield(); }
+#ifdef __linux__
+static int this_processor(void) { return sched_getcpu(); }
+#else
+static int this_processor(void) { return -1; }      /* not known */
+#endif
 static void take_a_nap(int64_t nanoseconds) { nanosleep(&(struct timespec){0, (long)nanoseconds}, NULL); }
 static uint64_t this_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 
