@@ -133,18 +133,20 @@ static int patience(void) { return LOAD_RELAXED(expecting) > 0 ? EXPECTING_NANOS
 
 static thread_result THREAD_CALL helper_main(void *unused)
 {
-    int64_t since;
+    int64_t since = nanoseconds();
     (void)unused;
     name_this_thread();
     me.inside = 1;
     ADD(spinning, 1);
     while (!LOAD(retiring)) {
-        if (look_for_work()) continue;
-        since = nanoseconds();
-        do {
+        if (look_for_work()) {
+            since = nanoseconds();
+            continue;
+        }
+        if (!in_the_way() && nanoseconds() - since < patience()) {
             for (int i = 0; i < 32 && !LOAD_RELAXED(open); i++) PAUSE();
-        } while (!LOAD(open) && !LOAD(retiring) && !in_the_way() && nanoseconds() - since < patience());
-        if (look_for_work() || LOAD(retiring)) continue;
+            continue;
+        }
         /* An offer that is made from here on sees that somebody sleeps, or is seen by the last look. */
         ADD(spinning, -1);
         FBP_DELAY();
@@ -154,6 +156,7 @@ static thread_result THREAD_CALL helper_main(void *unused)
         if (!LOAD(retiring) && !look_for_work()) sleep_while(&alarm_count, seen);
         ADD(asleep, -1);
         ADD(spinning, 1);
+        since = nanoseconds();
     }
     ADD(spinning, -1);
     return THREAD_RETURN;
