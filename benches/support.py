@@ -9,6 +9,8 @@ import functools
 import numpy as np
 import pytest
 
+import cores
+
 compiling = []
 
 
@@ -56,14 +58,14 @@ def record(
         repeats=repeats,
         unit=unit,
         overhead_seconds=overhead,
-        **more,
+        **{"cores": cores.used(), **more},
     )
 
 
 def load_torch():
-    """PyTorch on one thread, or skip."""
+    """PyTorch with a thread a core, or skip."""
     torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
+    torch.set_num_threads(cores.used())
     return torch
 
 
