@@ -180,7 +180,7 @@ def all_cores(run, area, benches):
     n = max(bench.cores for bench in shared)
     others = {name: [name] for name in columns if name != ours.implementation}
     peers = [name for name in others if not name.startswith("fastbp")]
-    table = cores_table(run, benches, others)
+    table = cores_table(run, benches, ours.implementation, others)
     behind = []
     if peers:
         table[0].append("best peer")
@@ -193,11 +193,14 @@ def all_cores(run, area, benches):
     return "\n".join(["", f"## {area}, all cores", "", about, "", *markdown(table), *behind])
 
 
-def cores_table(run, benches, others):
-    """Lists of cells: fastbp's first way on one core and on all, others on all; below, independent processes."""
+def cores_table(run, benches, ours, others):
+    """Lists of cells: fastbp's first way, called `ours`, on one core and on all; others on all; independent processes.
+
+    `others` are the ways of each further column, of which the best counts.
+    """
     shared = on_all_cores(benches)
     n = max(bench.cores for bench in shared)
-    lines = [["", "fastbp, 1 core", f"fastbp, {n} cores", "speed-up", *others]]
+    lines = [["", f"{ours}, 1 core", f"{ours}, {n} cores", "speed-up", *others]]
     alone = {(bench.row, bench.implementation): bench for bench in on_one_core(benches)}
     for row, in_row in results.by(shared, "row").items():
         found = {bench.implementation: bench for bench in in_row}
@@ -324,7 +327,7 @@ def in_short(run, benches):
             peers.setdefault(name.split(",")[0], []).append(name)
     n = max(bench.cores for bench in shared)
     about = caption(run, f"{n} cores with as many threads for everybody, but for the column of one core")
-    return "\n".join([*markdown(cores_table(run, benches, peers)), "", f"{about}."])
+    return "\n".join([*markdown(cores_table(run, benches, "fastbp", peers)), "", f"{about}."])
 
 
 def short_ratio(ratio):

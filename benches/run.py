@@ -29,7 +29,7 @@ ORDER = ("training", "sharing", "digits", "gradient", "curvature", "diagonal", "
 ON_ALL_CORES = ("training", "sharing", "curvature", "inverse")
 LIBRARIES = ("fastbp", ways.NUMPY, ways.BLAS, ways.TORCH, ways.JAX)  # of these areas
 MOST_SECONDS, QUICK_SECONDS = 0.25, 0.05  # of a bench in a pass
-NOTHING_TO_RUN = 5  # exit status of pytest
+NOTHING_TO_RUN, NO_BENCH = 5, "Not saving anything"  # pytest's exit status, pytest-benchmark's warning
 
 
 def main():
@@ -111,7 +111,7 @@ def measure(targets, passes, *, seconds=MOST_SECONDS, wall=False, of="", n=1):
         f"--benchmark-max-time={seconds}",
         f"--benchmark-timer=time.{'perf_counter' if wall else 'process_time'}",
     ]
-    command += [f"--of={of}"] if of else []
+    command += [f"--of={of}", f"-Wignore:{NO_BENCH}:pytest_benchmark.logger.PytestBenchmarkWarning"] if of else []
     runs, failed = [], False
     with tempfile.TemporaryDirectory() as folder:
         for number in range(passes):
