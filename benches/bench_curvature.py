@@ -137,4 +137,4 @@ def check_and_time(benchmark, gauss_newton, sizes, n_samples, implementation):
         x=len(p),
         x_name="P",
     )
-    timed(benchmark, run, slow=len(p) > SLOW and implementation != "fastbp")
+    timed(benchmark, run, slow=len(p) > SLOW and implementation != "fastbp", rounds=1 if len(p) > MANY else 2)

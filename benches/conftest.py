@@ -1,4 +1,4 @@
-"""The same cores and threads for every implementation, rounds in turn with probes, and what the JSON file says of them."""
+"""Cores and threads, the same for all; rounds in turn with probes, and what the JSON file says of them."""
 
 import cores
 

@@ -185,7 +185,8 @@ def all_cores(run, area, benches):
     if peers:
         table[0].append("best peer")
         for cells, in_row in zip(table[1:], results.by(shared, "row").values(), strict=False):
-            text, lost = best_peer(first_of_fastbp(in_row), [bench for bench in in_row if bench.implementation in peers])
+            rivals = [bench for bench in in_row if bench.implementation in peers]
+            text, lost = best_peer(first_of_fastbp(in_row), rivals)
             cells.append(text)
             behind += lost
         behind = ["", *(behind or [f"{ours.implementation} is behind no peer on any row."])]

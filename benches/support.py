@@ -239,9 +239,9 @@ def backpack_call(sizes, X, T, extension):
     return run, array
 
 
-def timed(benchmark, run, *, slow=False):
-    """Time it; what takes seconds only twice a pass."""
+def timed(benchmark, run, *, slow=False, rounds=2):
+    """Time it; what takes seconds only twice a pass, or once."""
     if slow and benchmark.enabled:
-        benchmark.pedantic(run, rounds=2)
+        benchmark.pedantic(run, rounds=rounds)
     else:
         benchmark(run)
