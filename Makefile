@@ -141,7 +141,7 @@ $(eval $(call ENVIRONMENT,.venv-bench,build run bench))
 $(eval $(call ENVIRONMENT,.venv-build,release))
 
 # The benches do without a peer that cannot be installed; the next run tries again. PyTorch comes without CUDA: on Linux
-# as a version of its own, from the machine's package index or else from PyTorch's.
+# as a version of its own, from the machine's package index or else from PyTorch's; what BackPACK needs leaves it alone.
 TORCH_INDEX := --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
 .venv-bench/peers-$(VERSION): .venv-bench/installed-$(VERSION)
 	.venv-bench/bin/python .ci/requirements.py peers >.venv-bench/peers.txt
@@ -149,7 +149,8 @@ TORCH_INDEX := --retries 1 --extra-index-url https://download.pytorch.org/whl/cp
 	@install=".venv-bench/bin/python -m pip install --quiet"; \
 	while read -r peer; do \
 	    case $$(uname)-$$peer in \
-	        *-backpack*) .venv-bench/bin/python -c "import torch" 2>.venv-bench/torch.log && $$install "$$peer" ;; \
+	        *-backpack*) .venv-bench/bin/python -c "import torch" 2>.venv-bench/torch.log && \
+            $$install "$$peer" --constraint .venv-bench/peers.txt ;; \
 	        Linux-torch==*) $$install "$$peer+cpu" 2>.venv-bench/torch.log || $$install "$$peer+cpu" $(TORCH_INDEX) ;; \
 	        *) $$install "$$peer" ;; \
 	    esac </dev/null || { echo "left out: $$peer"; rm -f $@; }; \

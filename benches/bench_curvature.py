@@ -15,7 +15,9 @@ from support import data, jax_output, load_jax, load_torch, name_of, record, spl
 
 AREA = "Hessian and Gauss-Newton matrix"
 CASES = [((2, 10, 1), 200), ((8, 20, 3), 500), ((16, 32, 16, 4), 500), ((64, 32, 10), 500)]
+LARGE = ((784, 16, 10), 500)  # 1.2 GiB; only the Hessian, and only timed
 SLOW = 1000  # parameters, from which on the peers take seconds
+MANY, AT_ONCE = 4000, 1024  # parameters from which on a peer makes so many rows at once: all take many times its memory
 
 # PyTorch's forward mode uses what PyTorch advises against.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -50,7 +52,14 @@ def jax_call(sizes, X, T, gauss_newton):
         J = jax.vmap(jax.jacrev(output), in_axes=(None, 0))(w, X).reshape(-1, w.size)
         return J.T @ J
 
-    call = jax.jit(outer_product if gauss_newton else jax.hessian(loss))
+    def by_parts(w):
+        def row(i):
+            return jax.jvp(jax.grad(loss), (w,), (jax.nn.one_hot(i, w.size, dtype=w.dtype),))[1]
+
+        return jax.lax.map(row, jnp.arange(w.size), batch_size=AT_ONCE)
+
+    hessian = by_parts if w.size > MANY else jax.hessian(loss)
+    call = jax.jit(outer_product if gauss_newton else hessian)
     return lambda: jax.block_until_ready(call(w))
 
 
@@ -67,8 +76,15 @@ def torch_call(sizes, X, T, gauss_newton):
         return torch_output(torch, split(w, sizes), x[None])[0]
 
     if not gauss_newton:
-        compute = func.hessian(loss)
-        return lambda: compute(w)
+        if len(w) <= MANY:
+            compute = func.hessian(loss)
+            return lambda: compute(w)
+
+        def row(unit):
+            return func.jvp(func.grad(loss), (w,), (unit,))[1]
+
+        units, rows = torch.eye(len(w), dtype=w.dtype), func.vmap(row, chunk_size=AT_ONCE)
+        return lambda: rows(units)
     jacobian = func.vmap(func.jacrev(output), in_dims=(None, 0))
 
     def outer_product():
@@ -85,6 +101,17 @@ IMPLEMENTATIONS = {"fastbp": fastbp_call, ways.JAX: jax_call, ways.TORCH: torch_
 @pytest.mark.parametrize(("sizes", "n_samples"), CASES, ids=str)
 @pytest.mark.parametrize("gauss_newton", [False, True], ids=["Hessian", "Gauss-Newton"])
 def test_matrix(benchmark, gauss_newton, sizes, n_samples, implementation):
+    check_and_time(benchmark, gauss_newton, sizes, n_samples, implementation)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_large_hessian(benchmark, implementation):
+    if not benchmark.enabled:
+        pytest.skip("too long for a test")
+    check_and_time(benchmark, False, *LARGE, implementation)
+
+
+def check_and_time(benchmark, gauss_newton, sizes, n_samples, implementation):
     """Columns of it agree with the derivatives of NumPy's gradient along them; it is symmetric."""
     X, T = data(sizes, n_samples, "float64")
     run = IMPLEMENTATIONS[implementation](sizes, X, T, gauss_newton)
@@ -95,7 +122,9 @@ def test_matrix(benchmark, gauss_newton, sizes, n_samples, implementation):
     tolerance = 1e-11 * np.abs(matrix).max()
     for i, unit in by_complex_step.units(p, 7):
         np.testing.assert_allclose(matrix[:, i], times(unit), rtol=0, atol=tolerance)
-    np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=0 if implementation == "fastbp" else tolerance)
+    for i in range(0, len(p), 512):  # by strips: a comparison takes several times the memory of what it compares
+        strip, mirrored = matrix[i : i + 512], matrix[:, i : i + 512].T
+        np.testing.assert_allclose(strip, mirrored, rtol=0, atol=0 if implementation == "fastbp" else tolerance)
     record(
         benchmark,
         AREA,
@@ -108,4 +137,4 @@ def test_matrix(benchmark, gauss_newton, sizes, n_samples, implementation):
         x=len(p),
         x_name="P",
     )
-    timed(benchmark, run, slow=len(p) > SLOW and implementation != "fastbp")
+    timed(benchmark, run, slow=len(p) > SLOW and implementation != "fastbp", rounds=1 if len(p) > MANY else 2)

@@ -38,6 +38,7 @@ EPOCHS = 8
 EPOCH_BYTES = 1 << 20  # so that most rows' batches come from the second-level cache
 FEWEST_BATCHES, MOST_BATCHES = 2, 64
 SMALL = 10_000_000  # flops a step, below which calls cost more than arithmetic
+LARGE = 10_000_000_000  # flops a step, above which it is timed only
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ CASES = [
     Case((784, 100, 10), 128),
     Case((784, 256, 128, 10), 256),
     Case((784, 512, 512, 10), 1024),
+    Case((1024, 1024, 1024, 1024), 1024),
     Case((256, 256, 256, 256, 256), 64),
 ]
 
@@ -242,6 +244,8 @@ IMPLEMENTATIONS = {
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_training_step(benchmark, case, implementation):
     """Same batches, same start, same end."""
+    if case.flops > LARGE and not benchmark.enabled:
+        pytest.skip("too long for a test")
     measure(benchmark, AREA, case, implementation)
 
 

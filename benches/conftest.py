@@ -1,15 +1,9 @@
-"""One core and one thread for every implementation, rounds in turn with probes, and what the JSON file says of them."""
+"""Cores and threads, the same for all; rounds in turn with probes, and what the JSON file says of them."""
 
-import os
+import cores
 
 # Before the first import of NumPy: thread pools are sized when a library is loaded.
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {int(os.environ.get("FASTBP_BENCH_CORE", max(os.sched_getaffinity(0))))})
-for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NPROC"):
-    os.environ[variable] = "1"
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "0"  # on one core, a second thread to hand the work to only costs
+cores.use(cores.used())
 
 import pytest
 import threadpoolctl
@@ -26,13 +20,12 @@ probes, calibrations, build = pytest.StashKey(), pytest.StashKey(), pytest.Stash
 
 def pytest_addoption(parser):
     """Which columns to measure."""
-    parser.addoption("--fastbp-only", action="store_true", help="leave the peers out")
+    parser.addoption("--of", default="", metavar="LIBRARY", help="only columns whose names begin so")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Keep what has no `implementation`, or one of fastbp's."""
-    if config.getoption("fastbp_only"):
-        items[:] = [item for item in items if implementation(item).startswith("fastbp")]
+    """Keep what the library does; what has no `implementation` is fastbp's."""
+    items[:] = [item for item in items if implementation(item).startswith(config.getoption("of"))]
 
 
 def implementation(item):
@@ -43,7 +36,7 @@ def implementation(item):
 @pytest.fixture(autouse=True, scope="session")
 def machine_speeds(pytestconfig):
     """Measured before the first bench, and again after the last."""
-    threadpoolctl.threadpool_limits(1)  # in case something loaded a BLAS before this file
+    threadpoolctl.threadpool_limits(cores.used())  # in case something loaded a BLAS before this file
     if not pytestconfig.getoption("benchmark_disable", True):
         pytestconfig.stash[build] = machine.fingerprint()
         pytestconfig.stash[probes] = {kind: limits.probe_of(kind) for kind in limits.KINDS}
@@ -78,6 +71,8 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
     output_json["calibrations"] = [config.stash[calibrations], after]
     output_json["builds"] = sorted({config.stash[build], machine.fingerprint()})
     for bench in output_json["benchmarks"]:
+        if cores.used() > 1:
+            bench["fullname"] += results.ON_CORES
         info, rounds = bench["extra_info"], bench["stats"].pop("data", [])
         measured, calls = info.pop("measured", rounds), info.pop("calls", 1)
         info["passes"] = [results.one_pass(measured, calls, info.pop("probe_seconds", []))]

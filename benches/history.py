@@ -86,7 +86,7 @@ def find(name, runs):
 
 def save(name, areas, passes):
     """Measure fastbp's columns; again where passes differ much; store."""
-    run, failed = runner.measure(runner.files(areas), passes, seconds=SECONDS, fastbp_only=True)
+    run, failed = runner.measure(runner.files(areas), passes, seconds=SECONDS, of="fastbp")
     if failed:
         sys.exit("Some benches failed: nothing stored.")
     unsteady = [row for row, found in results.passes(run, "fastbp").items() if ratios.spread(found) > APART]

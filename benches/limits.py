@@ -1,7 +1,7 @@
 """What the machine can do, measured, and what a pass has to do at the least, counted.
 
 The limit of a computation is the longer of two times: its floating-point operations at the speed of a large matrix
-product, and the bytes it must move at the bandwidth of arrays that fit no cache. One thread, both dtypes.
+product, and the bytes it must move at the bandwidth of arrays that fit no cache. One core, both dtypes.
 
 A machine that others use has another speed every second. So a *probe*, a product small enough for the second-level
 cache or a few megabytes of a stream, is timed between the rounds of every bench: it says how fast the machine was just
@@ -10,10 +10,15 @@ then. What a large product makes of the same moments is measured beside it, befo
 Run as a script, it prints the machine's speeds.
 """
 
+import contextlib
+import functools
 import time
 
 import numpy as np
+import threadpoolctl
 from scipy.linalg import blas
+
+import cores
 
 KINDS = ("float32", "float64", "stream")
 SIDE, PROBE_SIDE = 1024, 128
@@ -71,10 +76,27 @@ def probe_of(kind):
     return StreamProbe() if kind == "stream" else ProductProbe(kind)
 
 
+def large_of(kind):
+    """What the limit of that kind is measured by: a large product, or a part of the stream."""
+    return StreamProbe().once if kind == "stream" else square_product(kind, SIDE)
+
+
+@functools.cache
+def pools():
+    """Of every BLAS that is loaded."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+def on_one_core():
+    """Whatever the benches use: what is timed meanwhile has one thread."""
+    return pools().limit(limits=1) if cores.used() > 1 else contextlib.nullcontext()
+
+
 def probe_seconds(probe, at_least, timer=time.process_time):
     """A flop or a byte."""
-    probe.warm()
-    return seconds_of(probe.once, at_least, timer) / probe.amount
+    with on_one_core():
+        probe.warm()
+        return seconds_of(probe.once, at_least, timer) / probe.amount
 
 
 def seconds_of(function, at_least, timer=time.process_time):
@@ -97,10 +119,11 @@ def calibrate(probes):
     for kind, probe in probes.items():
         large = probe.once if kind == "stream" else square_product(kind, SIDE)
         amount = probe.amount if kind == "stream" else 2 * SIDE**3
-        large()
-        rounds = [
-            (probe_seconds(probe, PROBE_SECONDS), seconds_of(large, 0) / amount) for _ in range(CALIBRATION_ROUNDS)
-        ]
+        with on_one_core():
+            large()
+            rounds = [
+                (probe_seconds(probe, PROBE_SECONDS), seconds_of(large, 0) / amount) for _ in range(CALIBRATION_ROUNDS)
+            ]
         found[kind] = {"probe": [pair[0] for pair in rounds], "large": [pair[1] for pair in rounds]}
     return found
 

@@ -36,7 +36,7 @@ def describe():
         "libraries": {library: installed(library) for library in LIBRARIES},
         "thread_pools": [
             " ".join(str(pool[key]) for key in ("internal_api", "version", "architecture") if pool.get(key))
-            + f" ({pool['num_threads']} thread)"
+            + f" ({pool['num_threads']} thread{'s' if pool['num_threads'] > 1 else ''})"
             for pool in threadpoolctl.threadpool_info()
         ],
         "processor": processor(),

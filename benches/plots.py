@@ -22,7 +22,7 @@ RATES = {"float32": "-", "float64": "--"}
 def draw(benches, caption, folder):
     """All of them into a folder; {title: path of the PNG}."""
     folder.mkdir(parents=True, exist_ok=True)
-    timed = [bench for bench in benches if bench.passes[0]["probe"]]  # on one thread
+    timed = [bench for bench in benches if bench.passes[0]["probe"] and bench.cores == 1]
     figures = {}
     with mpl.rc_context(SETTINGS):
         for (area, series), points in results.curves(timed).items():

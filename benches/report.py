@@ -1,8 +1,9 @@
 """From a run to Markdown tables and pictures.
 
-python benches/report.py [--run FILE] [--pictures FOLDER] [--publish]
+python benches/report.py [--run FILE] [--pictures FOLDER] [--scaling] [--publish]
 
-Without a file: the latest run. `--publish` writes docs/benchmarks.md, its pictures, and the tables of other pages.
+Without a file: the latest run. `--scaling` prints one table alone: steps and Hessians of all sizes on all cores.
+`--publish` writes docs/benchmarks.md, its pictures, and the tables of other pages.
 """
 
 import argparse
@@ -20,6 +21,17 @@ IMAGES = ROOT / "docs" / "images" / "bench"
 LEVEL = 0.98  # less than this of a peer's speed is behind: two equal programs differ by as much from run to run
 RATES = {"flops/s": ("flops", "GF/s"), "elements/s": ("elements", "G/s")}
 MARKED = re.compile(r"<!-- bench: (.*?) -->\n.*?<!-- /bench -->", re.DOTALL)
+# Rows of the table of `--scaling`, which must be on all cores in the run
+SCALING = (
+    "4-32-32-1, batch 32",
+    "64-128-128-10, batch 128",
+    "784-256-128-10, batch 256",
+    "784-512-512-10, batch 1024",
+    "1024-1024-1024-1024, batch 1024",
+    "Hessian, 16-32-16-4, N 500",
+    "Hessian, 64-32-10, N 500",
+    "Hessian, 784-16-10, N 500",
+)
 SHORT = ("README.md", "docs/curvature.md", "docs/inverse.md")  # what has marks
 
 
@@ -28,13 +40,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=LATEST, metavar="FILE", help="of pytest-benchmark's storage")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="PNG and SVG")
+    parser.add_argument("--scaling", action="store_true", help="one table: steps and Hessians on all cores")
     parser.add_argument("--publish", action="store_true", help="into README.md and docs/")
     options = parser.parse_args()
     run = results.load(options.run)
     if options.publish:
         publish(run)
         return
-    print(text_of(run))
+    print(scaling(run) if options.scaling else text_of(run))
     if options.pictures:
         draw(run, options.pictures)
 
@@ -47,7 +60,10 @@ def draw(run, folder):
 
 
 def publish(run):
-    """The page, its pictures, and the tables that others have between `<!-- bench: area -->` and `<!-- /bench -->`."""
+    """The page, its pictures, and the tables that others have between `<!-- bench: area -->` and `<!-- /bench -->`.
+
+    "area, all cores" is the table of all cores.
+    """
     images = draw(run, IMAGES)
     page = [text_of(run), "", "## Pictures", ""]
     page += [f"![{title}]({path.relative_to(ROOT / 'docs').as_posix()})\n" for title, path in images.items()]
@@ -61,10 +77,16 @@ def publish(run):
 def text_of(run):
     """The whole report."""
     benches = results.benches_of(run)
-    areas = results.by(benches, "area")
-    parts = [heading(run, benches), growth(benches)]
-    parts += [table(area, in_area) for area, in_area in areas.items()]
+    alone = on_one_core(benches)
+    parts = [heading(run, alone), growth(alone)]
+    for area, in_area in results.by(benches, "area").items():
+        parts += [table(area, on_one_core(in_area)), all_cores(run, area, in_area)]
     return "\n".join(part for part in parts if part)
+
+
+def on_one_core(benches):
+    """Those that were measured there."""
+    return [bench for bench in benches if bench.cores == 1]
 
 
 def versions(run):
@@ -72,11 +94,11 @@ def versions(run):
     return ", ".join(f"{name} {version}" for name, version in run["machine_info"]["libraries"].items() if version)
 
 
-def caption(run):
-    """One line under every picture."""
+def caption(run, where="one core, one thread"):
+    """One line under every picture and table."""
     info = run["machine_info"]
     return (
-        f"{run['datetime'][:10]}, {info['processor']}, one core, one thread; Python {info['python_version']}, "
+        f"{run['datetime'][:10]}, {info['processor']}, {where}; Python {info['python_version']}, "
         f"{versions(run)}; {', '.join(info['thread_pools'])}"
     )
 
@@ -124,21 +146,108 @@ def table(area, benches):
         cells += [cell(found.get(name), mine, name, ours) for name in columns]
         cells.append(f"{mine.ratio:.2f}" if mine and mine.ratio else "–")
         rivals = [found[name] for name in peers if name in found]
-        if mine and rivals:
-            first = min(rivals, key=lambda bench: bench.value)
-            ratio = first.value / mine.value
-            cells.append(f"{first.implementation}, {ratio:.2f} ×" + (" **behind**" if ratio < LEVEL else ""))
-            if ratio < LEVEL:
-                behind.append(
-                    f"- **behind {first.implementation}** on {row}: {show(mine, mine.value)} against "
-                    f"{show(first, first.value)} ({ratio:.2f} ×)"
-                )
-        else:
-            cells.append("–")
+        text, lost = best_peer(mine, rivals)
+        cells.append(text)
+        behind += lost
         lines.append("| " + " | ".join(cells) + " |")
     if peers:
         lines += ["", *(behind or [f"{ours} is behind no peer on any row."])]
     return "\n".join(lines + compiling(benches))
+
+
+def best_peer(mine, rivals):
+    """The cell, and the line that says so if it is faster."""
+    if not (mine and rivals):
+        return "–", []
+    first = min(rivals, key=lambda bench: bench.value)
+    ratio = first.value / mine.value
+    text = f"{first.implementation}, {ratio:.2f} ×"
+    if ratio >= LEVEL:
+        return text, []
+    return f"{text} **behind**", [
+        f"- **behind {first.implementation}** on {mine.row}: {show(mine, mine.value)} against "
+        f"{show(first, first.value)} ({ratio:.2f} ×)"
+    ]
+
+
+def all_cores(run, area, benches):
+    """The same rows on all cores: fastbp's time there beside that on one core, and what everybody else takes there."""
+    shared = on_all_cores(benches)
+    columns = list(results.by(shared, "implementation"))
+    ours = first_of_fastbp(shared)
+    if ours is None:
+        return ""
+    n = max(bench.cores for bench in shared)
+    others = {name: [name] for name in columns if name != ours.implementation}
+    peers = [name for name in others if not name.startswith("fastbp")]
+    table = cores_table(run, benches, ours.implementation, others)
+    behind = []
+    if peers:
+        table[0].append("best peer")
+        for cells, in_row in zip(table[1:], results.by(shared, "row").values(), strict=False):
+            rivals = [bench for bench in in_row if bench.implementation in peers]
+            text, lost = best_peer(first_of_fastbp(in_row), rivals)
+            cells.append(text)
+            behind += lost
+        behind = ["", *(behind or [f"{ours.implementation} is behind no peer on any row."])]
+    about = f"{n} cores, as many threads for everybody; wall time but for the first column."
+    return "\n".join(["", f"## {area}, all cores", "", about, "", *markdown(table), *behind])
+
+
+def cores_table(run, benches, ours, others):
+    """Lists of cells: fastbp's first way, called `ours`, on one core and on all; others on all; independent processes.
+
+    `others` are the ways of each further column, of which the best counts.
+    """
+    shared = on_all_cores(benches)
+    n = max(bench.cores for bench in shared)
+    lines = [["", f"{ours}, 1 core", f"{ours}, {n} cores", "speed-up", *others]]
+    alone = {(bench.row, bench.implementation): bench for bench in on_one_core(benches)}
+    for row, in_row in results.by(shared, "row").items():
+        found = {bench.implementation: bench for bench in in_row}
+        mine = first_of_fastbp(in_row)
+        one = mine and alone.get((row, mine.implementation))
+        cells = [row, show(one, one.value) if one else "–", show(mine, mine.value) if mine else "–"]
+        cells.append(f"{one.value / mine.value:.2f} ×" if one else "–")
+        for names in others.values():
+            rivals = [found[name] for name in names if name in found]
+            cells.append(cell(min(rivals, key=lambda bench: bench.value, default=None), mine, "", "fastbp"))
+        lines.append(cells)
+    for kind in results.by([bench for bench in shared if bench.probe], "probe"):
+        if found := yardstick(run, kind):
+            one, together = found
+            work = "moving memory" if kind == "stream" else f"a {kind} product"
+            lines.append([f"{work}, in each of {n} processes", seconds(one), seconds(together)])
+            lines[-1] += [f"{one / together:.2f} ×", *["–"] * len(others)]
+    return lines
+
+
+def markdown(table):
+    """Lines of it; short rows are filled."""
+    head = table[0]
+    rows = [[*cells, *["–"] * (len(head) - len(cells))] for cells in table[1:]]
+    lines = ["| " + " | ".join(cells).lstrip() + " |" for cells in [head, *rows]]
+    return [lines[0], "|---" * len(head) + "|", *lines[1:]]
+
+
+def on_all_cores(benches):
+    """Those that were measured there."""
+    return [bench for bench in benches if bench.cores > 1]
+
+
+def first_of_fastbp(benches):
+    """Its first column, or None."""
+    return next((bench for bench in benches if bench.implementation.startswith("fastbp")), None)
+
+
+def yardstick(run, kind):
+    """Seconds of what one process does alone, and of as much by all together; of several passes the medians."""
+    found = [each[kind] for each in run.get("yardsticks", [])]
+    if not found:
+        return None
+    return [
+        float(np.median([np.quantile(each[key], results.QUANTILE) for each in found])) for key in ("alone", "together")
+    ]
 
 
 def compiling(benches):
@@ -177,8 +286,12 @@ def growth(benches):
 
 
 def headline(run, area):
-    """An area in short: times of fastbp, ratios of the best of each peer's ways."""
-    rows = [bench for bench in results.benches_of(run) if bench.area == area]
+    """An area in short: times of fastbp, ratios of the best of each peer's ways. "<area>, all cores": on those."""
+    chosen, everywhere, _ = area.partition(", all cores")
+    rows = [bench for bench in results.benches_of(run) if bench.area == chosen]
+    if everywhere:
+        return in_short(run, rows)
+    rows = on_one_core(rows)
     if not rows:
         raise SystemExit(f"This run has no area {area!r}.")
     columns = {}
@@ -197,6 +310,25 @@ def headline(run, area):
     speeds = ", ".join(f"{rows[0].machine.speeds[kind] / 1e9:.0f} GF/s in {kind}" for kind in results.by(rows, "dtype"))
     lines += ["", f"{caption(run)}. The limit: {speeds}, measured in the same run."]
     return "\n".join(lines)
+
+
+def scaling(run):
+    """Steps and Hessians of all sizes on all cores."""
+    return in_short(run, [bench for bench in results.benches_of(run) if bench.row in SCALING])
+
+
+def in_short(run, benches):
+    """On all cores: times and speed-up of fastbp, of each peer the best of its ways."""
+    shared = on_all_cores(benches)
+    if not first_of_fastbp(shared):
+        raise SystemExit("This run has nothing of that on all cores.")
+    peers = {}
+    for name in results.by(shared, "implementation"):
+        if not name.startswith("fastbp"):
+            peers.setdefault(name.split(",")[0], []).append(name)
+    n = max(bench.cores for bench in shared)
+    about = caption(run, f"{n} cores with as many threads for everybody, but for the column of one core")
+    return "\n".join([*markdown(cores_table(run, benches, "fastbp", peers)), "", f"{about}."])
 
 
 def short_ratio(ratio):
@@ -226,6 +358,11 @@ def show(bench, value):
     if bench.unit in RATES:
         count, unit = RATES[bench.unit]
         return f"{three_digits(getattr(bench, count) / value / 1e9)} {unit}"
+    return seconds(value)
+
+
+def seconds(value):
+    """From ns on."""
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
         if value * factor >= 1:
             return f"{three_digits(value * factor)} {unit}"

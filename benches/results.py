@@ -15,6 +15,7 @@ import limits
 from ratios import QUANTILE
 
 ENOUGH_ROUNDS = 10  # for a pass to say how fast the machine can be
+ON_CORES = ", all cores"  # what the name of a bench ends with, if it was on more than one
 
 
 def join(runs):
@@ -22,6 +23,8 @@ def join(runs):
     joined = {**runs[-1]}
     joined["calibrations"] = [calibration for run in runs for calibration in run["calibrations"]]
     joined["builds"] = sorted({build for run in runs for build in run["builds"]})
+    joined["yardsticks"] = [yardstick for run in runs for yardstick in run.get("yardsticks", [])]
+    joined["machine_info"] = runs[0]["machine_info"]
     benches = {}
     for run in runs:
         for bench in run["benchmarks"]:
@@ -47,11 +50,13 @@ def load(path):
 
 
 def passes(run, only=""):
-    """{name: passes} of the benches with probes whose implementation begins so."""
+    """{name: passes} of the benches on one core, with probes, whose implementation begins so."""
     return {
         bench["fullname"]: bench["extra_info"]["passes"]
         for bench in run["benchmarks"]
-        if bench["extra_info"].get("probe") and bench["extra_info"]["implementation"].startswith(only)
+        if bench["extra_info"].get("probe")
+        and bench["extra_info"].get("cores", 1) == 1
+        and bench["extra_info"]["implementation"].startswith(only)
     }
 
 
@@ -86,6 +91,11 @@ class Bench:
             return self.info[name]
         except KeyError:
             raise AttributeError(name) from None
+
+    @property
+    def cores(self):
+        """That it was measured on."""
+        return self.info.get("cores", 1)
 
     @cached_property
     def value(self):

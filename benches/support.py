@@ -9,6 +9,8 @@ import functools
 import numpy as np
 import pytest
 
+import cores
+
 compiling = []
 
 
@@ -56,14 +58,14 @@ def record(
         repeats=repeats,
         unit=unit,
         overhead_seconds=overhead,
-        **more,
+        **{"cores": cores.used(), **more},
     )
 
 
 def load_torch():
-    """PyTorch on one thread, or skip."""
+    """PyTorch with a thread a core, or skip."""
     torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
+    torch.set_num_threads(cores.used())
     return torch
 
 
@@ -237,9 +239,9 @@ def backpack_call(sizes, X, T, extension):
     return run, array
 
 
-def timed(benchmark, run, *, slow=False):
-    """Time it; what takes seconds only twice a pass."""
+def timed(benchmark, run, *, slow=False, rounds=2):
+    """Time it; what takes seconds only twice a pass, or once."""
     if slow and benchmark.enabled:
-        benchmark.pedantic(run, rounds=2)
+        benchmark.pedantic(run, rounds=rounds)
     else:
         benchmark(run)

@@ -10,13 +10,13 @@ import ways
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "docs/benchmarks.md", "docs/curvature.md", "docs/inverse.md"]
 NAMES = {name for key, name in vars(ways).items() if key.isupper() and isinstance(name, str)}
-OTHERS = {"", "limit", "best peer", *ways.FLOORS}
+OTHERS = {"", "limit", "speed-up", "best peer", *ways.FLOORS}
 
 
 def columns(page):
     """The columns of the tables of times."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    for head in re.findall(r"^\|(.* limit \|.*)\|$", text, re.MULTILINE):
+    for head in re.findall(r"^\|(.* (?:limit|speed-up) \|.*)\|$", text, re.MULTILINE):
         yield from (cell.strip() for cell in head.split("|"))
 
 

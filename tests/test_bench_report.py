@@ -107,3 +107,63 @@ def test_headline_takes_the_best_way_of_a_peer():
         run(bench("a", "fastbp fit", 0.01), bench("a", "PyTorch", 0.4), bench("a", "PyTorch, lean", 0.2)), "Steps"
     )
     assert "| a | 5.00 ms | 10.0 ms | 20 × |" in text
+
+
+def on_two_cores():
+    """A run of which two rows were on both numbers of cores, and one on one core only."""
+    rows = [
+        bench("a", "fastbp fit", 0.01), bench("a", "fastbp fit", 0.005, cores=2),
+        bench("a", "fastbp step", 0.006, cores=2),
+        bench("a", "JAX, compiled loop", 0.004, cores=2), bench("a", "JAX, a call a step", 0.0045, cores=2),
+        bench("b", "fastbp fit", 0.01), bench("b", "fastbp fit", 0.008, cores=2), bench("b", "PyTorch", 0.1, cores=2),
+        bench("c", "fastbp fit", 0.01),
+    ]  # fmt: skip
+    yardsticks = [{"float32": {"alone": [0.02] * 3, "together": [together] * 3}} for together in (0.01, 0.0125, 0.016)]
+    return {**run(*rows), "yardsticks": yardsticks}
+
+
+def test_table_of_all_cores():
+    text = report.text_of(on_two_cores())
+    before, after = text.split("## Steps, all cores")
+    assert "| a | 5.00 ms | 10.0 ms (10.0 ms) | 2.00 | – |" in before
+    assert "| c |" in before
+    assert "| c |" not in after
+    for line in (
+        "2 cores, as many threads for everybody",
+        "| | fastbp fit, 1 core | fastbp fit, 2 cores | speed-up | fastbp step | JAX, compiled loop |"
+        " JAX, a call a step | PyTorch | best peer |",
+        "| a | 10.0 ms | 5.00 ms | 2.00 × | 6.00 ms, 1.20 × | 4.00 ms, 0.80 × | 4.50 ms, 0.90 × | – |"
+        " JAX, compiled loop, 0.80 × **behind** |",
+        "| b | 10.0 ms | 8.00 ms | 1.25 × | – | – | – | 100 ms, 12.50 × | PyTorch, 12.50 × |",
+        "| a float32 product, in each of 2 processes | 20.0 ms | 12.5 ms | 1.60 × | – | – | – | – | – |",
+        "- **behind JAX, compiled loop** on a: 5.00 ms against 4.00 ms (0.80 ×)",
+    ):
+        assert line in after
+
+
+def test_run_on_one_core_has_no_other_table():
+    assert "all cores" not in report.text_of(run(bench("a", "fastbp", 0.01)))
+
+
+def test_all_cores_in_short():
+    text = report.headline(on_two_cores(), "Steps, all cores")
+    assert "| | fastbp, 1 core | fastbp, 2 cores | speed-up | JAX | PyTorch |" in text
+    assert "| a | 10.0 ms | 5.00 ms | 2.00 × | 4.00 ms, 0.80 × | – |" in text
+    assert "2 cores with as many threads for everybody" in text
+    assert "| a | 5.00 ms | 10.0 ms |" in report.headline(on_two_cores(), "Steps")
+
+
+def test_selected_rows_on_all_cores(monkeypatch):
+    monkeypatch.setattr(report, "SCALING", ("b",))
+    text = report.scaling(on_two_cores())
+    assert "| b | 10.0 ms | 8.00 ms | 1.25 × | 100 ms, 12.50 × |" in text
+    assert "| a |" not in text
+
+
+def test_same_bench_on_one_core_and_on_all_is_two():
+    one, both = run(bench("a", "fastbp", 1.0)), run(bench("a", "fastbp", 0.5, cores=2))
+    both["benchmarks"][0]["fullname"] += results.ON_CORES
+    joined = results.join([one, {**both, "yardsticks": ["y"]}])
+    assert [found.value for found in results.benches_of(joined)] == pytest.approx([1, 0.5])
+    assert joined["yardsticks"] == ["y"]
+    assert list(results.passes(joined)) == ["Steps a fastbp"]
