@@ -8,8 +8,8 @@ The library computes all of them itself here, whatever the limit; FASTBP_INSTRUC
 for AVX2) choose the instruction sets of the two sides, OPENBLAS_NUM_THREADS=1 one core for both.
 
 Rows to look at for the constants of gemm.inc.h and kernels.c: PACK_FROM_ROWS in "batch n, 256 x 256", where copying
-panels of W begins to pay; GROUP_ROWS and AHEAD_FROM_BYTES in "1024 x 1024"; LEFT_BYTES and LEFT_FROM_BYTES in those of 1024
-rows; DOTTED_ROWS and WIDE_ROWS in batches up to 8. OWN_LIMIT in the shapes from 512 x 512 x 256 on.
+panels of W begins to pay; GROUP_ROWS and AHEAD_FROM_BYTES in "1024 x 1024"; LEFT_BYTES and LEFT_FROM_BYTES in those of
+1024 rows; DOTTED_ROWS and WIDE_ROWS in batches up to 8.
 """
 
 import ctypes
@@ -103,13 +103,6 @@ def by_blas(kind, dtype, left, right, result, batch, n_in, n_out):
     call = functools.partial(gemm, *map(ctypes.c_void_p, arguments))
     call.values = values  # their addresses are valid as long as the call exists
     return call
-
-
-@pytest.fixture(autouse=True, scope="module")
-def all_by_own_kernels():
-    fastbp_c.algebra.simd.limit_products(2**62)
-    yield
-    fastbp_c.algebra.simd.limit_products()
 
 
 IMPLEMENTATIONS = {"fastbp": own, ways.BLAS: by_blas}

@@ -42,7 +42,7 @@ def instruction_set(request):
 
 
 @pytest.fixture
-def product_limit():
-    """The function that sets where BLAS takes over from the own kernels."""
-    yield simd.limit_products
-    simd.limit_products()
+def products_by_blas():
+    """The function that leaves products to BLAS, or to the own kernels again."""
+    yield simd.products_by_blas
+    simd.products_by_blas(False)

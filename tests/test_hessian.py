@@ -76,8 +76,8 @@ def test_instruction_sets(instruction_set, dtype, case, function):
 @both
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", ["depth_5", "everything"])
-def test_products_by_blas(product_limit, case, dtype, function):
-    product_limit(0)
+def test_products_by_blas(products_by_blas, case, dtype, function):
+    products_by_blas(True)
     check(function, case, dtype, 12, weight="some")
 
 

@@ -45,9 +45,9 @@ def check(matrix, A, alpha, slack=1.0):
 
 
 @pytest.fixture(params=["own", "blas"])
-def products(request, product_limit):
+def products(request, products_by_blas):
     """Both paths of the larger products."""
-    product_limit(0 if request.param == "blas" else None)
+    products_by_blas(request.param == "blas")
 
 
 @pytest.mark.parametrize("weighted", WEIGHTED)

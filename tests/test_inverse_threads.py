@@ -73,8 +73,7 @@ def woodbury_update(P):
 def inverse_outer_product(P):
     weights = np.random.default_rng(0).random(P)
     return [
-        fastbp.inverse_outer_product(rows(N, P), ALPHA, w)
-        for N, w in ((P // 4 + 1, None), (P, weights), (2 * P, None))
+        fastbp.inverse_outer_product(rows(N, P), ALPHA, w) for N, w in ((P // 4 + 1, None), (P, weights), (2 * P, None))
     ]
 
 

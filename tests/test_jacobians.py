@@ -150,8 +150,8 @@ def test_same_bits_wherever_the_arrays_lie(instruction_set, dtype, case):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", ["odd_widths", "conv2d_many_channels"])
-def test_products_by_blas(product_limit, case, dtype):
-    product_limit(0)
+def test_products_by_blas(products_by_blas, case, dtype):
+    products_by_blas(True)
     check(case, dtype, 5, True)
 
 

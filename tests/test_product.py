@@ -1,8 +1,8 @@
 """The matrix products under every layer: Y = X W + b, dW = Xᵀ dY, dX = dY Wᵀ, at the edges of every block.
 
 Tiles are 6 or 12 rows by 2 vectors of 2 to 16 lanes, or up to 6 rows by 4 vectors; blocks are 256 to 768 rows by 128
-deep; B is packed from 48, 96 or 192 rows on, by 64 or 128 columns, a large A from 512 columns on; and more than
-`product_limit` multiply-adds go to BLAS.
+deep; B is packed from 48, 96 or 192 rows on, by 64 or 128 columns, a large A from 512 columns on; and products of 2**20
+multiply-adds and more are cut into pieces of 144 x 256 or 128 x 64.
 """
 
 import itertools
@@ -133,8 +133,8 @@ def test_delta_of_every_activation(instruction_set, dtype, activation):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_small_products_by_blas(dtype, depth, product_limit):
-    product_limit(0)
+def test_small_products_by_blas(dtype, depth, products_by_blas):
+    products_by_blas(True)
     for N, n_out in ((0, 3), (3, 0), (1, 1), (5, 17), (13, 1), (64, 33)):
         X, dY, W, b = random(7, dtype, (N, depth), (N, n_out), (depth, n_out), n_out)
         check(fastbp.affine(X, W, b), product(X, W, b), dtype, depth + 1, "Y", N, n_out)
@@ -159,9 +159,9 @@ def test_few_rows_and_a_large_matrix(instruction_set, dtype, matrix, N):
 
 @pytest.mark.parametrize("shape", LARGE, ids=lambda shape: "x".join(map(str, shape)))
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("limit", [LIMIT, 0, 2**40], ids=["usual", "blas", "own"])
-def test_large_products(dtype, shape, limit, product_limit):
-    product_limit(limit)
+@pytest.mark.parametrize("by_blas", [True, False], ids=["blas", "own"])
+def test_large_products(dtype, shape, by_blas, products_by_blas):
+    products_by_blas(by_blas)
     N, n_in, n_out = shape
     assert N * n_in * n_out >= LIMIT
     X, W, dY, b, dW = random(6, dtype, (N, n_in), (n_in, n_out), (N, n_out), n_out, (n_in, n_out))
@@ -200,8 +200,7 @@ PACKED = (
 
 @pytest.mark.parametrize("shape", PACKED, ids=lambda shape: "x".join(map(str, shape)))
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_wide_and_packed_products(instruction_set, dtype, shape, product_limit):
-    product_limit(2**40)
+def test_wide_and_packed_products(instruction_set, dtype, shape):
     N, n_in, n_out = shape
     X, W, dY, b, dW = random(8, dtype, (N, n_in), (n_in, n_out), (N, n_out), n_out, (n_in, n_out))
     Y, dX = nan(dY.shape, dtype), nan(X.shape, dtype)

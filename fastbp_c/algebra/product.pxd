@@ -2,8 +2,8 @@
 
 Own kernels (src/gemm.inc.h) wherever there are some: BLAS on several threads has other bits than on one, and nothing
 limits its threads for a call. Builds without vector kernels leave all products to BLAS. A product that takes some time
-is cut into tiles, by its shape alone, which are shared with helpers (team.pxd). `benches/bench_product.py` is behind the
-constants.
+is cut into tiles, by its shape alone, which are shared with helpers (team.pxd). `benches/bench_product.py` is behind
+the constants.
 
 Long products are computed in pieces, with a look for signals before each (interrupt.pxd). Of one that was stopped the
 result is of no meaning.
@@ -13,7 +13,7 @@ from cython cimport floating
 from libc.string cimport memcpy
 
 from fastbp_c.algebra.blas cimport gemm, symm, syrk, trsm
-from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO, kernels_d, kernels_f, own_limit
+from fastbp_c.algebra.simd cimport FBP_ADD, FBP_BIAS, FBP_ZERO, by_blas, kernels_d, kernels_f
 from fastbp_c.boundary.interrupt cimport go_on
 
 cdef enum:
@@ -29,7 +29,7 @@ cdef enum:
 
 cdef inline bint is_own() noexcept nogil:
     """Whether the own kernels compute products"""
-    return kernels_f.gemm != NULL and own_limit > 0
+    return kernels_f.gemm != NULL and not by_blas
 
 
 cdef inline Py_ssize_t even_piece(Py_ssize_t size, Py_ssize_t largest) noexcept nogil:

@@ -33,4 +33,4 @@ cdef extern from "kernels.h":
 
 cdef const fbp_kernels_f *kernels_f
 cdef const fbp_kernels_d *kernels_d
-cdef double own_limit
+cdef bint by_blas

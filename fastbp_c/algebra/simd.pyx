@@ -36,24 +36,10 @@ def instruction_set():
     return chosen.decode(), vector_bytes
 
 
-def limit_products(multiply_adds=None):
-    """Up to how many multiply-adds the own kernels compute a product, and BLAS beyond; None is the usual number.
-
-    For tests and benches: it concerns the whole process.
-    """
-    global own_limit
-    if multiply_adds is None:
-        multiply_adds = 2**26 if cores() > 1 else 2**28
-    own_limit = multiply_adds
-
-
-def cores():
-    """How many cores this process may use, as far as the system tells."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+def products_by_blas(bint yes):
+    """Leave products to BLAS, as builds without vector kernels do; for tests. It concerns the whole process."""
+    global by_blas
+    by_blas = yes
 
 
 use(os.environ.get("FASTBP_INSTRUCTION_SET") or None)
-limit_products()

@@ -241,7 +241,7 @@ cdef bint tiles_of_few(const Rows *rows, Py_ssize_t i, Py_ssize_t r, Py_ssize_t 
 cdef void add_sums(void *rows_, Py_ssize_t piece, int worker) noexcept nogil:
     """U[k, p] += sums[p, k]^T for a stretch of p"""
     cdef const Rows *rows = <const Rows *> rows_
-    cdef Py_ssize_t start = piece * rows.width, stop = min(start + rows.width, rows.P), k = rows.k, i, p
+    cdef Py_ssize_t start = piece * rows.width, stop = min(start + rows.width, rows.P), k = rows.k, i
     cdef double *turned = rows.columns + start * k      # whose time is over
     if start >= stop:
         return

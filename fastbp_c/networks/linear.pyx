@@ -32,8 +32,8 @@ cdef enum:
     # benches/bench_sharing.py
     STRIP = 1 << 13
     SHORTEST_STRIP = 16
-    # Elements of a matrix that a step takes at once: what it reads and writes fits the second-level cache. And its rows:
-    # many enough to repay packing what they are multiplied by.
+    # Elements of a matrix that a step takes at once: what it reads and writes fits the second-level cache; and rows, as
+    # many as repay packing what they are multiplied by.
     # benches/bench_training.py
     STEP_STRIP = 1 << 15
     STRIP_ROWS = 96
