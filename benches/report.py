@@ -328,6 +328,7 @@ def in_short(run, benches):
             peers.setdefault(name.split(",")[0], []).append(name)
     n = max(bench.cores for bench in shared)
     about = caption(run, f"{n} cores with as many threads for everybody, but for the column of one core")
+    about = re.sub(r" \(\d+ threads?\)", "", about)  # what the libraries were set to on one core
     return "\n".join([*markdown(cores_table(run, benches, "fastbp", peers)), "", f"{about}."])
 
 

@@ -150,6 +150,7 @@ def test_all_cores_in_short():
     assert "| | fastbp, 1 core | fastbp, 2 cores | speed-up | JAX | PyTorch |" in text
     assert "| a | 10.0 ms | 5.00 ms | 2.00 × | 4.00 ms, 0.80 × | – |" in text
     assert "2 cores with as many threads for everybody" in text
+    assert "1 thread" not in text
     assert "| a | 5.00 ms | 10.0 ms |" in report.headline(on_two_cores(), "Steps")
 
 
