@@ -8,10 +8,12 @@ from fastbp_c.boundary.team cimport enlisted, share
 
 cdef enum:
     TILE_WORK = 1 << 19     # multiply-adds of a tile, at least
-    # Every tile packs its part of B anew, and of A where that is transposed: the more rows it has, the better. Where A
-    # lies along its rows and has but few of them, columns are cut instead.
+    # Every tile packs its part of B anew: the more rows it has, the better. A small B that runs along vectors is not
+    # packed. Where A lies along its rows and has but few of them, columns are cut instead.
     ROWS = 144
     COLUMNS = 256
+    SMALL_BYTES = 1 << 19
+    ROWS_OF_SMALL = 72
     FEW_ROWS = 256
     ROWS_OF_FEW = 128
     COLUMNS_OF_FEW = 64
@@ -69,9 +71,10 @@ cdef void tiled_product(
 ) noexcept nogil:
     """C[m, n] = start[m, n] + A(m, k) B(k, n), of which a step in m, k or n leads as far as given, by tiles"""
     cdef double work = <double> M * N * K
-    cdef bint few = a_col == 1 and M <= FEW_ROWS
+    cdef bint small = b_col == 1 and N * K * <Py_ssize_t> sizeof(floating) < SMALL_BYTES
+    cdef bint few = not small and a_col == 1 and M <= FEW_ROWS
     cdef Py_ssize_t columns = even_cut(N, COLUMNS_OF_FEW if few else COLUMNS, COLUMN_STEP)
-    cdef Py_ssize_t rows = even_cut(M, ROWS_OF_FEW if few else ROWS, ROW_STEP)
+    cdef Py_ssize_t rows = even_cut(M, ROWS_OF_SMALL if small else ROWS_OF_FEW if few else ROWS, ROW_STEP)
     rows = max(rows, min(M, even_cut(<Py_ssize_t> (TILE_WORK / (columns * K)), M, ROW_STEP)))
     cdef Py_ssize_t down = (M + rows - 1) // rows, across = (N + columns - 1) // columns
     cdef Tiles tiles = Tiles(floating is float, M, N, K, rows, columns, across, A, a_row, a_col, B, b_row, b_col,

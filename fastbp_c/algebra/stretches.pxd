@@ -3,7 +3,7 @@
 from cython cimport floating
 
 cdef enum:
-    ACTIVATING = 16     # multiply-adds that take as long as the activation of a number
+    ACTIVATING = 32     # multiply-adds that take as long as the activation of a number
 
 
 cdef void activate(

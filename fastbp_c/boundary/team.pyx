@@ -30,10 +30,11 @@ cdef extern from "team.h":
 
 cdef enum:
     # In multiply-adds, of which wide vectors do some 70000 in a microsecond. benches/bench_threads.py
-    WARM = 1 << 19      # of all pieces, that are shared with helpers which are awake
-    COLD = 1 << 22      # for which helpers are woken up
-    BETWEEN = 1 << 25   # from one time to the next, for less than that
-    SHARE = 1 << 18     # for one of them
+    WARM = 1 << 22      # of all pieces, that are shared with helpers which are awake: what one processor has just
+                        # written takes another longer to read than to compute
+    COLD = 1 << 23      # for which helpers are woken up
+    BETWEEN = 1 << 26   # from one time to the next, for less than that
+    SHARE = 1 << 20     # for one of them
     LONG = 1 << 29      # as good as a hundredth of a second of waiting: a look for signals is due
 
 

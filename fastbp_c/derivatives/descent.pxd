@@ -60,15 +60,21 @@ cdef inline Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
     return n * (n + 1) // 2
 
 
+cdef inline Py_ssize_t evenly(Py_ssize_t size, Py_ssize_t largest) noexcept nogil:
+    """Of tiles of about the same size, that of the first"""
+    cdef Py_ssize_t tiles = (size + largest - 1) // largest
+    return (size + tiles - 1) // tiles
+
+
 cdef inline Py_ssize_t tile_pairs(const Layer *layer, Py_ssize_t N) noexcept nogil:
-    """Pairs of inputs that are multiplied at once"""
-    return max(8, TILE // max(N, triangle(layer.n_out)))
+    """Pairs of inputs, with that of the bias, that are multiplied at once"""
+    return evenly(triangle(layer.n_in + 1), max(8, TILE // max(N, triangle(layer.n_out))))
 
 
 cdef inline Py_ssize_t tile_inputs(const Layer *layer, const Layer *use, Py_ssize_t N) noexcept nogil:
     """Inputs of a lower layer that are paired with all of a higher one's at once"""
     cdef size_t size = times(use.n_in + 1, max(<size_t> N, times(layer.n_out, use.n_out)))
-    return max(1, min(layer.n_in + 1, <Py_ssize_t> (TILE // size)))
+    return evenly(layer.n_in + 1, max(1, min(layer.n_in + 1, <Py_ssize_t> (TILE // size))))
 
 
 cdef void find_needed(const Net *net, Descent *descent) noexcept nogil

@@ -12,11 +12,13 @@ cdef enum:
     # benches/bench_threads.py
     PART = 1 << 21          # multiply-adds of a part at least: one thread does not feel the cut
     ADDING = 768            # multiply-adds of a part for every element of its sum
-    FEWEST_SAMPLES = 64     # of a part without a sum: products of so many rows run well ...
-    FEWEST_PARTS = 8        # ... but if they are fewer than this, the products themselves are shared
+    FEW_SAMPLES = 32        # if those of a part without a sum are fewer, the network is a wide one: then parts have ...
+    SAMPLES = 64            # ... so many, or its products would not run well ...
+    FEWEST_PARTS = 8        # ... and if parts are fewer than this, the products themselves are shared
     MOST_SUMS = 32          # at once
     MOST_RESULTS = 1024
     SUM_BYTES = 1 << 27     # of all of them
+    APART = 4               # how much sooner parts repay sharing: they read next to nothing that others have written
     STRETCH = 1 << 10       # elements of the sums that are added up as one piece
 
 
@@ -49,9 +51,9 @@ cdef Parts parts_of(const Batch *batch, const Quantity *quantity) noexcept nogil
     if quantity.sum != NULL:
         least = max(least, <double> ADDING * quantity.n_sum)
     samples = ceil(least / quantity.multiply_adds)
-    if quantity.sum == NULL and samples < FEWEST_SAMPLES:
-        samples = max(samples, <double> min(quantity.longest, <Py_ssize_t> FEWEST_SAMPLES))
-        if samples >= FEWEST_SAMPLES and N < FEWEST_PARTS * samples:
+    if quantity.sum == NULL and samples < FEW_SAMPLES:
+        samples = max(samples, <double> min(quantity.longest, <Py_ssize_t> SAMPLES))
+        if samples == SAMPLES and N < FEWEST_PARTS * samples:
             return whole(batch, quantity)
     if 2 * samples > N:
         return whole(batch, quantity)
@@ -204,8 +206,8 @@ cdef double walk(const Batch *batch, const Quantity *quantity, void *work) noexc
         if walk.n == 1:
             part_piece(&walk, 0, 0)
         else:
-            share(walk.n, min(left, walk.n * walk.parts.samples) * quantity.multiply_adds, walk.workers, part_piece,
-                  &walk)
+            share(walk.n, APART * min(left, walk.n * walk.parts.samples) * quantity.multiply_adds, walk.workers,
+                  part_piece, &walk)
         for n in range(walk.n):
             value += walk.values[n]
         if walk.parts.added:

@@ -20,7 +20,7 @@
 #define MOST_PIECES ((1 << PIECES_BITS) - 1)
 #define PLACES 64
 #define SPIN_NANOSECONDS 20000
-#define EXPECTING_NANOSECONDS 60000     /* the same while an offer is expected */
+#define EXPECTING_NANOSECONDS 100000    /* the same while an offer is expected */
 #define PAUSES_BEFORE_YIELDING 2000
 #define YIELDING_NANOSECONDS 1000000
 #define WAITING_NANOSECONDS 10000000
@@ -180,6 +180,15 @@ static void start(int n)
         next_start = started ? 0 : nanoseconds() + NANOSECONDS_BEFORE_NEXT_START;
         if (started) STORE(n_helpers, n_helpers + 1);
     }
+    keep_away(helpers, n_helpers);
+    mutex_leave(&starting);
+}
+
+/* Before they are woken up; another caller may be doing the same. */
+static void make_way(void)
+{
+    if (!mutex_try(&starting)) return;
+    keep_away(helpers, n_helpers);
     mutex_leave(&starting);
 }
 
@@ -214,7 +223,10 @@ int fbp_open(ptrdiff_t pieces, fbp_piece function, void *task, int workers, int 
     FBP_DELAY();
     if (wake_them) {
         const int missing = wanted - LOAD(spinning), sleeping = LOAD(asleep);
-        if (missing > 0 && sleeping > 0) wake(missing < sleeping ? missing : sleeping);
+        if (missing > 0 && sleeping > 0) {
+            make_way();
+            wake(missing < sleeping ? missing : sleeping);
+        }
     }
     return place;
 }

@@ -137,6 +137,12 @@ static int processors(void)
     return n > 0 ? n : 1;
 }
 
+static void keep_away(const thread_handle *threads, int n)
+{
+    (void)threads;
+    (void)n;
+}
+
 static SRWLOCK sleeping = SRWLOCK_INIT;
 static CONDITION_VARIABLE alarm = CONDITION_VARIABLE_INIT;
 
@@ -233,6 +239,23 @@ static int processors(void)
     return n > 0 ? (int)n : 1;
 }
 
+/* Have the threads run on the processors of this one, but for its own, which is where sleepers are often woken up:
+ * a virtual machine takes others that are idle for busy. Only when something has changed since the last time. */
+static void keep_away(const thread_handle *threads, int n)
+{
+    static cpu_set_t known;
+    static int avoided = -1, known_n;
+    const int here = sched_getcpu();
+    cpu_set_t set;
+    if (here < 0 || sched_getaffinity(0, sizeof set, &set)) return;
+    if (here == avoided && n == known_n && CPU_EQUAL(&set, &known)) return;
+    known = set;
+    known_n = n;
+    avoided = here;
+    if (CPU_COUNT(&set) > 1) CPU_CLR(here, &set);
+    for (int i = 0; i < n; i++) pthread_setaffinity_np(threads[i], sizeof set, &set);
+}
+
 static void sleep_while(int *x, int seen) { syscall(SYS_futex, x, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0); }
 static void wake_up(int *x, int n) { syscall(SYS_futex, x, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
 static void renew_sleep(void) {}
@@ -247,6 +270,12 @@ static int processors(void)
 {
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
+}
+
+static void keep_away(const thread_handle *threads, int n)
+{
+    (void)threads;
+    (void)n;
 }
 
 static pthread_mutex_t sleeping = PTHREAD_MUTEX_INITIALIZER;
