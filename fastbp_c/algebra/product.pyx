@@ -75,7 +75,7 @@ cdef void tiled_product(
     cdef bint few = not small and a_col == 1 and M <= FEW_ROWS
     cdef Py_ssize_t columns = even_cut(N, COLUMNS_OF_FEW if few else COLUMNS, COLUMN_STEP)
     cdef Py_ssize_t rows = even_cut(M, ROWS_OF_SMALL if small else ROWS_OF_FEW if few else ROWS, ROW_STEP)
-    rows = max(rows, min(M, even_cut(<Py_ssize_t> (TILE_WORK / (columns * K)), M, ROW_STEP)))
+    rows = max(rows, min(M, <Py_ssize_t> (TILE_WORK / (columns * K)) // ROW_STEP * ROW_STEP))
     cdef Py_ssize_t down = (M + rows - 1) // rows, across = (N + columns - 1) // columns
     cdef Tiles tiles = Tiles(floating is float, M, N, K, rows, columns, across, A, a_row, a_col, B, b_row, b_col,
                              start, bias, C, ldc)
