@@ -39,7 +39,7 @@ def affine(X: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, out: NDArr
 
     Notes
     -----
-    2 N n_in n_out flops. Many rows may go to BLAS, which may use several threads; a small product never does.
+    2 N n_in n_out flops. A large product is shared by all cores.
     """
     dtype = common_dtype(X, W, b)
     X, W = real_array("X", X, dtype, 2), real_array("W", W, dtype, 2)
