@@ -150,3 +150,33 @@ def test_blocks():
             delta = fastbp.delta_backward(dY, W, X, "tanh")
             results.append(b"".join(x.tobytes() for x in (fastbp.affine(X, W, b), dX, dW, db, delta)))
     assert len(set(results)) == 1
+
+
+def test_network_without_parameters():
+    net = Network([MaxPool2d(2, image_shape=(16, 16, 4))], dtype="float32")
+    X, T = data(net, 4000)
+    values = []
+    for n in NUMBERS:
+        with threads(n):
+            value, gradient = fastbp.loss_and_gradient(net, X, T)
+        assert gradient.shape == (0,)
+        values.append(value)
+    assert len(set(values)) == 1
+
+
+@pytest.mark.parametrize("N", [129, 131, 193])
+def test_last_batch_with_more_parts(N):
+    """65 samples are cut into parts of 3, 64 of them into parts of 2: more parts, for which there has to be room."""
+    layers = [
+        Conv2d(4, 32, 3, "tanh", image_shape=(34, 34)),
+        AveragePool2d(32, image_shape=(32, 32, 32)),
+        Affine(32, 2),
+    ]
+    net = Network(layers, dtype="float32", seed=0)
+    X, T = data(net, N)
+    trained, stepped = net.copy(), net.copy()
+    Trainer(trained, SGD(1e-3)).fit(X, T, epochs=1, batch_size=65, shuffle=False)
+    trainer = Trainer(stepped, SGD(1e-3))
+    for start in range(0, N, 65):
+        trainer.step(X[start : start + 65], T[start : start + 65])
+    assert trained.parameters.tobytes() == stepped.parameters.tobytes()

@@ -29,9 +29,9 @@ cdef extern from "team.h":
     void fbp_after_fork() noexcept nogil
 
 cdef enum:
-    # In multiply-adds, of which wide vectors do some 70000 in a microsecond. benches/bench_threads.py
-    WARM = 1 << 22      # of all pieces, that are shared with helpers which are awake: what one processor has just
-                        # written takes another longer to read than to compute
+    # In multiply-adds, of which wide vectors do some 70000 in a microsecond. What one processor has just written takes
+    # another some time to read, which is why it takes so many. benches/bench_threads.py
+    WARM = 1 << 22      # of all pieces, that are shared with helpers which are awake
     COLD = 1 << 23      # for which helpers are woken up
     BETWEEN = 1 << 26   # from one time to the next, for less than that
     SHARE = 1 << 20     # for one of them

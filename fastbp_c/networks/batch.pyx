@@ -63,8 +63,9 @@ cdef Parts parts_of(const Batch *batch, const Quantity *quantity) noexcept nogil
         return parts
     if batch.single:
         parts.samples = min(parts.samples, on_grid(quantity, FLOAT_CHAIN - quantity.grid + 1))
-    most = <Py_ssize_t> (SUM_BYTES // times(quantity.n_sum, sizeof(double)))
-    parts.at_once, parts.added = min(min(<Py_ssize_t> MOST_SUMS, most), (N + parts.samples - 1) // parts.samples), True
+    most = <Py_ssize_t> (SUM_BYTES // times(max(<Py_ssize_t> 1, quantity.n_sum), sizeof(double)))
+    # Not how many parts there are, which a smaller batch may have more of: the last of an epoch has the same workspace.
+    parts.at_once, parts.added = min(min(<Py_ssize_t> MOST_SUMS, most), N // <Py_ssize_t> samples), True
     return parts if parts.at_once > 1 else whole(batch, quantity)
 
 
