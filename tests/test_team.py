@@ -408,7 +408,9 @@ print(os.waitpid(pid, 0)[1], net(X).tobytes() == expected, team.helpers() > 0)
 """
     )
     assert run(program, FASTBP_NUM_THREADS="4") == "0 True True\n"
-    before = "import os\nos.register_at_fork(before=lambda: hook(), after_in_parent=lambda: hook())\n"
+    # Python's own modules would take their locks twice: their hooks have to come after this one.
+    before = "import concurrent.futures.thread, logging, os, random\n"
+    before += "os.register_at_fork(before=lambda: hook(), after_in_parent=lambda: hook())\n"
     program = before + program.replace("os.register_at_fork(before=hook, after_in_parent=hook)\n", "")
     assert run(program, FASTBP_NUM_THREADS="4") == "0 True True\n"
 

@@ -25,7 +25,7 @@ cdef struct Items:
 cdef inline Items new_items(Py_ssize_t N, void *x0, void *x1, void *x2, void *x3) noexcept nogil:
     """Some of these arrays; how they are laid out is still to be set"""
     cdef Items items
-    items.N = N
+    items.N, items.each = N, 1
     items.x[0], items.x[1], items.x[2], items.x[3] = x0, x1, x2, x3
     return items
 
